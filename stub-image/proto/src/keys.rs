@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Names of the keys, as absolute paths for the toolstack and as paths relative to `/local/domain/<self>` for PID 1.
+
+/// Names of the keys below the device-model directory.
+pub mod name {
+    /// Written by QEMU: `running` once the machine runs. The ready key.
+    pub const STATE: &str = "state";
+    /// Written by PID 1: the protocol version it speaks.
+    pub const PROTOCOL: &str = "stub/protocol";
+    /// Written by PID 1: the [`Stage`](crate::Stage) it reached.
+    pub const STAGE: &str = "stub/stage";
+    /// Written by PID 1: `<stage>: <reason>`, at most [`MAX_FAILED`](crate::MAX_FAILED) bytes.
+    pub const FAILED: &str = "stub/failed";
+    /// Written by PID 1: `exit N` or `signal N`.
+    pub const QEMU_EXIT: &str = "stub/qemu-exit";
+    /// Written by the toolstack: `1` releases QEMU.
+    pub const GO: &str = "stub/go";
+}
+
+/// The value of the ready key.
+pub const READY: &[u8] = b"running";
+
+/// The value of `stub/go`.
+pub const GO: &str = "1";
+
+/// The stubdomain's own key that names the guest it serves, relative to its home.
+pub const TARGET: &str = "target";
+
+/// Home of a domain.
+pub fn home(domid: u16) -> String {
+    format!("/local/domain/{domid}")
+}
+
+/// The directory, relative to the stubdomain's home, where QEMU and PID 1 report on `guest`.
+pub fn device_model_relative(guest: u16) -> String {
+    format!("device-model/{guest}")
+}
+
+/// The same directory as the toolstack sees it.
+pub fn device_model(stubdom: u16, guest: u16) -> String {
+    format!("{}/{}", home(stubdom), device_model_relative(guest))
+}
+
+/// The guest's directory that outlives its domain id.
+pub fn vm(uuid: &str) -> String {
+    format!("/vm/{uuid}")
+}
+
+/// The directory of QEMU's arguments, below [`vm`].
+pub fn dm_argv(vm: &str) -> String {
+    format!("{vm}/image/dm-argv")
+}
