@@ -1,2 +1,22 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Placeholder.
+//! Builds the stubdomain's image: kernel, ramdisk, root filesystem, and the manifest that describes them.
+//!
+//! What goes in comes from a distribution's root directory, `--root`, which is only read and never entered: QEMU and
+//! the libraries it is linked with ([`closure`]), the kernel, and the modules it needs to reach its root filesystem
+//! ([`kmod`]). Only PID 1 is ours. Equal inputs give equal bytes.
+#![forbid(unsafe_code)]
+
+pub mod closure;
+pub mod elf;
+pub mod erofs;
+pub mod error;
+pub mod image;
+pub mod kmod;
+pub mod ramdisk;
+pub mod root;
+pub mod rootfs;
+pub mod tree;
+
+pub use error::ImageError;
+pub use root::Root;
+pub use tree::Tree;

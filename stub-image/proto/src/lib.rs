@@ -10,6 +10,7 @@ pub mod argv;
 pub mod keys;
 #[cfg(feature = "manifest")]
 pub mod manifest;
+pub mod ramdisk;
 pub mod stage;
 
 pub use stage::Stage;

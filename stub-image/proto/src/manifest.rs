@@ -43,7 +43,6 @@ pub struct Manifest {
 
 /// One file of the root filesystem.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Absolute path inside the root filesystem.
     pub path: String,

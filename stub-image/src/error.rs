@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Why an image could not be built.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why an image could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// A file could not be read, written or made.
+    #[error("{operation} {path} failed")]
+    File {
+        /// What was tried, such as `reading`.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A path's symbolic links lead nowhere.
+    #[error("{path} has a loop of symbolic links")]
+    LinkLoop {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A path is needed in two ways at once.
+    #[error("{path} would be two different things in the image")]
+    Conflict {
+        /// The path in the image.
+        path: PathBuf,
+    },
+    /// A file is no ELF file that the loader could use.
+    #[error("{path} is no usable ELF file: {reason}")]
+    Elf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A library is nowhere.
+    #[error(
+        "{needed_by} needs {library}, which is in none of {searched:?}; install its package into the root"
+    )]
+    MissingLibrary {
+        /// Its name.
+        library: String,
+        /// The file that needs it.
+        needed_by: PathBuf,
+        /// Where it was looked for.
+        searched: Vec<PathBuf>,
+    },
+    /// A file is nowhere.
+    #[error("found {what} at none of {searched:?} below {root}; {help}")]
+    Missing {
+        /// What was looked for.
+        what: &'static str,
+        /// Where.
+        searched: Vec<PathBuf>,
+        /// The root that was searched.
+        root: PathBuf,
+        /// What to do about it.
+        help: &'static str,
+    },
+    /// More than one kernel, and none was chosen.
+    #[error("{root} holds the kernels {found:?}; choose one with --kernel-release")]
+    Kernels {
+        /// The root.
+        root: PathBuf,
+        /// The releases found.
+        found: Vec<String>,
+    },
+    /// A module is neither a file nor part of the kernel.
+    #[error("kernel {release} has module {module} neither built in nor as a file")]
+    NoModule {
+        /// The kernel.
+        release: String,
+        /// The module.
+        module: String,
+    },
+    /// A module is compressed.
+    #[error("module {path} is compressed, and only uncompressed modules (.ko) can be used so far")]
+    CompressedModule {
+        /// The module's file.
+        path: PathBuf,
+    },
+    /// A file or an archive is larger than its format allows.
+    #[error("{path} is too large for a ramdisk")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// PID 1 must run before any library is there.
+    #[error("{path} is not linked statically; build it with RUSTFLAGS='-C target-feature=+crt-static'")]
+    NotStatic {
+        /// The program.
+        path: PathBuf,
+    },
+    /// A tool could not be started.
+    #[error("starting {tool} failed; install the package {package}")]
+    NoTool {
+        /// The tool.
+        tool: &'static str,
+        /// The Debian package it is in.
+        package: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A tool ended with an error.
+    #[error("{tool} failed with {status}: {output}")]
+    Tool {
+        /// The tool.
+        tool: &'static str,
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// What it printed.
+        output: String,
+    },
+    /// QEMU does not tell what the manifest has to hold.
+    #[error("{path} does not tell its {what}")]
+    Unidentified {
+        /// QEMU.
+        path: PathBuf,
+        /// What was looked for in it.
+        what: &'static str,
+    },
+}
+
+impl ImageError {
+    /// For `map_err` on an operation on `path`.
+    pub(crate) fn file(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { operation, path, source }
+    }
+}
