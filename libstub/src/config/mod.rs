@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What the user wants: plain data, read from an xl.cfg file or filled in by a toolstack.
+//!
+//! `syntax` knows the file's grammar, `keys` what each key means, `disk` the disk lines, `fault` how a
+//! mistake is shown. Nothing here touches Xen; [`GuestConfig`] is complete and consistent once it exists.
+
+mod disk;
+mod fault;
+mod keys;
+mod syntax;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use uuid::Uuid;
+use xen_sys::Kib;
+
+pub use disk::{Disk, DiskMode, Vdev};
+pub use fault::{ConfigError, Fault};
+
+/// How long the wait for the ready key may take unless the config says otherwise: an emulated host needs
+/// ten seconds, a loaded one several times that, and a stubdomain that died ends the wait at once anyway.
+pub const READY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A guest whose QEMU runs in a stubdomain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestConfig {
+    /// Its name, unique on the host.
+    pub name: Name,
+    /// Its identity; a random one if none is given.
+    pub uuid: Option<Uuid>,
+    /// Its memory, in whole MiB.
+    pub memory: Kib,
+    /// Its virtual CPUs.
+    pub vcpus: u32,
+    /// The boot order, letters as QEMU's `-boot order=` takes them.
+    pub boot: String,
+    /// The emulated controller that its disks hang on.
+    pub controller: DiskController,
+    /// Its disks, in the order of the config.
+    pub disks: Vec<Disk>,
+    /// Its stubdomain.
+    pub stubdom: StubdomConfig,
+}
+
+/// The part of a config that is about the stubdomain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StubdomConfig {
+    /// A built image; looked up at the well-known places if not given.
+    pub image: Option<PathBuf>,
+    /// A kernel that replaces the image's.
+    pub kernel: Option<PathBuf>,
+    /// A ramdisk that replaces the image's.
+    pub ramdisk: Option<PathBuf>,
+    /// A root filesystem that replaces the image's.
+    pub rootfs: Option<PathBuf>,
+    /// A kernel command line that replaces the image's.
+    pub cmdline: Option<String>,
+    /// Its memory; what the image asks for if not given.
+    pub memory: Option<Kib>,
+    /// How long the wait for the ready key may take.
+    pub timeout: Duration,
+    /// Arguments for QEMU after ours (`device_model_args_hvm` of xl.cfg).
+    pub qemu_args: Vec<String>,
+}
+
+impl Default for StubdomConfig {
+    fn default() -> Self {
+        Self {
+            image: None,
+            kernel: None,
+            ramdisk: None,
+            rootfs: None,
+            cmdline: None,
+            memory: None,
+            timeout: READY_TIMEOUT,
+            qemu_args: Vec::new(),
+        }
+    }
+}
+
+/// The emulated controller of the guest's disks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DiskController {
+    /// At most four disks; slow in every BIOS.
+    #[default]
+    Ide,
+    /// At most six disks.
+    Ahci,
+}
+
+impl DiskController {
+    /// How many disks it takes.
+    pub fn limit(self) -> usize {
+        match self {
+            Self::Ide => 4,
+            Self::Ahci => 6,
+        }
+    }
+}
+
+/// A domain's name: 1 to 61 of `A-Z a-z 0-9 . _ -`, not starting with `.` or `-`.
+///
+/// Names become parts of file names and log lines, so nothing else is let in; 61, because the stubdomain's
+/// name is three longer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(String);
+
+impl Name {
+    /// Checks a name.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if name.is_empty() || name.len() > 61 {
+            return Err(NameError::Length);
+        }
+        match name.chars().find(|&c| !allowed(c)) {
+            Some(c) => Err(NameError::Character(c)),
+            None if name.starts_with(['.', '-']) => Err(NameError::Start),
+            None => Ok(Self(name.to_owned())),
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name of this guest's stubdomain.
+    pub fn stubdom(&self) -> String {
+        format!("{}-dm", self.0)
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = NameError;
+
+    fn try_from(name: String) -> Result<Self, NameError> {
+        Self::new(&name)
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.0
+    }
+}
+
+/// Why a name is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Empty, or too long.
+    #[error("a name has 1 to 61 characters")]
+    Length,
+    /// A character that could not be part of a file name or a log line.
+    #[error("a name is made of letters, digits, '.', '_' and '-', not {0:?}")]
+    Character(char),
+    /// It would read as an option or a hidden file.
+    #[error("a name does not start with '.' or '-'")]
+    Start,
+}
+
+impl GuestConfig {
+    /// Reads an xl.cfg file and checks it, and the files it names, without touching Xen.
+    ///
+    /// # Errors
+    /// Every fault of the file at once, each with its place.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read(file)
+            .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
+        let text = String::from_utf8(text).map_err(|_| ConfigError::NotText { file: file.to_owned() })?;
+        Self::parse(&text, file)
+    }
+
+    /// Reads the text of an xl.cfg file; `file` is its name in messages.
+    ///
+    /// # Errors
+    /// Every fault of the text at once, each with its place.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        let (assignments, mut faults) = syntax::parse(text);
+        let config = keys::interpret(&assignments, &mut faults);
+        match config {
+            Some(config) if faults.is_empty() => Ok(config),
+            _ => Err(ConfigError::faults(file, text, faults)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_become_a_path_or_an_option() {
+        for good in ["a", "demo", "web-1.example_2"] {
+            assert!(Name::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "../x", "a/b", ".x", "-x", "a b", "a\0", "ä", &"x".repeat(62)] {
+            assert!(Name::new(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The host as the lifecycle sees it: three narrow traits.
+//!
+//! [`XenHost`] is the real one. `FakeHost` (feature `fake`) is in memory and can fail at any call; it exists
+//! for fault sweeps, the truth is a real dom0. A host belongs to one operation and is used from one thread.
+
+#[cfg(feature = "fake")]
+pub mod fake;
+mod store_thread;
+mod xen;
+
+use std::fs::File;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use uuid::Uuid;
+use xen_sys::{DomId, DomainInfo, EvtchnPort, Gfn, Kib};
+
+pub use xen::XenHost;
+
+use crate::config::DiskMode;
+use crate::xenbus::Batch;
+
+/// A call to the host that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{call} failed")]
+pub struct HostError {
+    /// The call, and on what.
+    pub call: String,
+    /// What kind of failure it is.
+    pub kind: FailureKind,
+    /// Why.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Kinds of failure that are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// xenstored died or does not answer; the connection is closed for good.
+    StoreLost,
+    /// Xen has not enough memory.
+    NoMemory,
+    /// Everything else.
+    Other,
+}
+
+/// A domain to be created, paused and empty.
+#[derive(Debug, Clone, Copy)]
+pub struct NewDomain {
+    /// Its identity.
+    pub uuid: Uuid,
+    /// HVM for a guest, PV for a stubdomain.
+    pub kind: xen_sys::DomainKind,
+    /// Its virtual CPUs.
+    pub vcpus: u32,
+}
+
+/// What a HVM guest is built from.
+#[derive(Debug, Clone)]
+pub struct HvmSpec {
+    /// Its memory.
+    pub memory: Kib,
+    /// Its virtual CPUs.
+    pub vcpus: u32,
+}
+
+/// What a PV stubdomain is built from.
+#[derive(Debug, Clone)]
+pub struct PvSpec {
+    /// Its kernel.
+    pub kernel: PathBuf,
+    /// Its ramdisk.
+    pub ramdisk: Option<PathBuf>,
+    /// Its kernel's command line.
+    pub cmdline: String,
+    /// Its memory.
+    pub memory: Kib,
+}
+
+/// One page and one event channel: how a domain talks to xenstored or xenconsoled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ring {
+    /// The page; a machine frame for a PV domain.
+    pub gfn: Gfn,
+    /// The domain's end of the channel.
+    pub port: EvtchnPort,
+}
+
+/// What building a domain left for xenstore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Built {
+    /// The xenstore ring.
+    pub store: Ring,
+    /// The console ring.
+    pub console: Ring,
+}
+
+/// Xen itself.
+pub trait Hypervisor {
+    /// Creates a domain, paused and empty.
+    fn create_domain(&self, new: &NewDomain) -> Result<DomId, HostError>;
+    /// The domain with exactly this id, if there is one.
+    fn domain(&self, domid: DomId) -> Result<Option<DomainInfo>, HostError>;
+    /// All domains.
+    fn domains(&self) -> Result<Vec<DomainInfo>, HostError>;
+    /// Memory that a new domain could have.
+    fn free_memory(&self) -> Result<Kib, HostError>;
+    /// Loads hvmloader and firmware into a guest; blocks while its memory is populated.
+    fn build_hvm(&self, domid: DomId, spec: &HvmSpec) -> Result<Built, HostError>;
+    /// Loads a kernel into a stubdomain; blocks while its memory is populated.
+    fn build_pv(&self, domid: DomId, spec: &PvSpec) -> Result<Built, HostError>;
+    /// Gives a stubdomain its rights over a guest; works once in its life.
+    fn set_target(&self, stubdom: DomId, guest: DomId) -> Result<(), HostError>;
+    /// Takes one pause away.
+    fn unpause(&self, domid: DomId) -> Result<(), HostError>;
+    /// Adds one pause.
+    fn pause(&self, domid: DomId) -> Result<(), HostError>;
+    /// Ends a domain and frees its memory; blocks meanwhile. A domain that is gone is no failure.
+    fn destroy(&self, domid: DomId) -> Result<(), HostError>;
+    /// A copy of a domain's page, made once.
+    fn copy_page(&self, domid: DomId, gfn: Gfn) -> Result<Vec<u8>, HostError>;
+}
+
+/// xenstored.
+pub trait Xenstore {
+    /// The value of a node; `None` if there is none.
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, HostError>;
+    /// The names below a node; none if there is none.
+    fn list(&self, path: &str) -> Result<Vec<String>, HostError>;
+    /// Does all of a batch, or nothing of it.
+    fn apply(&self, batch: &Batch) -> Result<(), HostError>;
+    /// Tells xenstored about a domain's ring.
+    fn introduce(&self, domid: DomId, store: Ring) -> Result<(), HostError>;
+    /// Gives a stubdomain its guest's rights in xenstore; both must be introduced.
+    fn set_store_target(&self, stubdom: DomId, guest: DomId) -> Result<(), HostError>;
+    /// Watches a path; events make [`watch_fd`](Self::watch_fd) readable.
+    fn watch(&self, path: &str, token: &str) -> Result<(), HostError>;
+    /// Takes all queued events; they are hints only, so all that counts is that they are gone.
+    fn drain_watches(&self) -> Result<(), HostError>;
+    /// Readable while events are queued.
+    fn watch_fd(&self) -> RawFd;
+}
+
+/// dom0's kernel and files.
+pub trait Machine {
+    /// Why this machine cannot start a pair, one reason each; none if it can.
+    fn unfit(&self) -> Result<Vec<Unfit>, HostError>;
+    /// The release of Xen, as in directory names: `4.17`.
+    fn xen_release(&self) -> String;
+    /// Identifies this boot of dom0.
+    fn boot_id(&self) -> Result<String, HostError>;
+    /// A block device over a file, shared with whoever has the same file in the same mode.
+    fn attach(&self, file: &std::path::Path, mode: DiskMode) -> Result<BlockDevice, HostError>;
+    /// How far blkback is with a vbd.
+    fn backend(&self, domid: DomId, devid: u32) -> Result<BackendState, HostError>;
+}
+
+/// Something that a pair needs and this host lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    /// What is missing.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// A block device that blkback can open.
+#[derive(Debug, Clone)]
+pub struct BlockDevice {
+    /// Its major number.
+    pub major: u32,
+    /// Its minor number.
+    pub minor: u32,
+    /// Holds it until blkback does: a loop device frees itself on its last close.
+    pub hold: Arc<dyn Hold>,
+}
+
+/// Something that keeps a block device alive until it is dropped.
+pub trait Hold: Send + Sync + std::fmt::Debug {}
+impl Hold for File {}
+impl Hold for xen_sys::LoopDevice {}
+
+/// How far blkback is with a vbd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendState {
+    /// No such device in dom0's kernel.
+    Absent,
+    /// The device is there, without its block device.
+    Probed,
+    /// It has opened its block device.
+    Open,
+}
+
+/// All of the host.
+pub trait Host: Hypervisor + Xenstore + Machine + Send + std::fmt::Debug {}
+impl<T: Hypervisor + Xenstore + Machine + Send + std::fmt::Debug> Host for T {}

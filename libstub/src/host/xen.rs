@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The real host: Xen through `xen-sys`, dom0's kernel through its files.
+//!
+//! Each call is told to `tracing` under the target `libstub::call` before it is made; the dom0 ring reads the
+//! order of a create from there.
+
+use std::fs::{self, File};
+use std::os::fd::RawFd;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use xen_sys::{
+    Access as _, BuiltPages, Channel, Commit, CpuidPolicy, CreateDomain, Ctrl, DomId, DomainInfo, DomainKind,
+    EvtchnPort, ForeignMemory, Gfn, HvmBuild, HvmParam, Kib, LoopDevice, LoopOptions, PvBuild, Store,
+};
+
+use super::store_thread::StoreThread;
+use super::{
+    BackendState, BlockDevice, Built, FailureKind, HostError, HvmSpec, Hypervisor, Machine, NewDomain, PvSpec,
+    Ring, Unfit, Xenstore,
+};
+use crate::config::DiskMode;
+use crate::lifecycle::paging_pool;
+use crate::xenbus::{Batch, Op};
+
+/// The firmware that hvmloader starts (Debian's package seabios).
+const SEABIOS: &str = "/usr/share/seabios/bios-256k.bin";
+/// What libxl gives every domain.
+const MAX_EVENT_CHANNEL: u32 = 1023;
+/// What Xen may need above a domain's memory for special pages and option ROMs (LIBXL_MAXMEM_CONSTANT).
+const MEMORY_SLACK: Kib = Kib::new(1024);
+/// A transaction that conflicts this often meets somebody who never stops writing.
+const COMMIT_ATTEMPTS: u32 = 64;
+
+/// Xen, xenstored and dom0's kernel.
+#[derive(Debug)]
+pub struct XenHost {
+    ctrl: Ctrl,
+    store: StoreThread,
+    release: String,
+}
+
+impl XenHost {
+    /// Opens everything that a pair needs.
+    ///
+    /// # Errors
+    /// When this is no dom0, its Xen is not the one this library was built for, or xenstored is not there.
+    pub fn open() -> Result<Self, HostError> {
+        let ctrl = Ctrl::open().map_err(|error| fail("open Xen's control interface", error))?;
+        let version = ctrl.version().map_err(|error| fail("ask Xen for its version", error))?;
+        let release = format!("{}.{}", version.major, version.minor);
+        Ok(Self { ctrl, store: StoreThread::open()?, release })
+    }
+
+    fn hvmloader(&self) -> String {
+        format!("/usr/lib/xen-{}/boot/hvmloader", self.release)
+    }
+
+    /// An event channel to a daemon in dom0.
+    fn channel(&self, domid: DomId) -> Result<Channel, xen_sys::Error> {
+        Ok(Channel { port: self.ctrl.alloc_unbound(domid, DomId::DOM0)?, remote: DomId::DOM0 })
+    }
+
+    fn hvm(&self, domid: DomId, spec: &HvmSpec) -> Result<Built, xen_sys::Error> {
+        let ctrl = &self.ctrl;
+        ctrl.set_max_vcpus(domid, spec.vcpus)?;
+        ctrl.set_max_memory(domid, spec.memory.saturating_add(MEMORY_SLACK))?;
+        let (store, console) = (self.channel(domid)?, self.channel(domid)?);
+        for param in [HvmParam::HPET_ENABLED, HvmParam::VPT_ALIGN, HvmParam::TIMER_MODE] {
+            ctrl.set_hvm_param(domid, param, 1)?;
+        }
+        ctrl.set_tsc_default(domid)?;
+        ctrl.set_paging_pool(domid, paging_pool(spec.memory, spec.vcpus))?;
+        ctrl.apply_cpuid_policy(domid, CpuidPolicy { pae: true, itsc: false, nested: false })?;
+        let firmware = fs::read(SEABIOS)
+            .map_err(|source| xen_sys::Error::Call { call: "read", source, detail: Some(SEABIOS.to_owned()) })?;
+        let hvmloader = self.hvmloader();
+        let build = HvmBuild {
+            hvmloader: Path::new(&hvmloader),
+            firmware: &firmware,
+            memory: spec.memory,
+            vcpus: spec.vcpus,
+            console,
+            store,
+        };
+        Ok(built(xen_sys::build_hvm(ctrl, domid, &build)?, store.port, console.port))
+    }
+
+    fn pv(&self, domid: DomId, spec: &PvSpec) -> Result<Built, xen_sys::Error> {
+        let ctrl = &self.ctrl;
+        ctrl.set_max_vcpus(domid, 1)?;
+        ctrl.set_max_memory(domid, spec.memory.saturating_add(MEMORY_SLACK))?;
+        let (store, console) = (self.channel(domid)?, self.channel(domid)?);
+        ctrl.set_memmap_limit(domid, spec.memory)?;
+        ctrl.set_tsc_default(domid)?;
+        ctrl.apply_cpuid_policy(domid, CpuidPolicy { pae: true, itsc: false, nested: false })?;
+        let build = PvBuild {
+            kernel: &spec.kernel,
+            ramdisk: spec.ramdisk.as_deref(),
+            cmdline: &spec.cmdline,
+            memory: spec.memory,
+            console,
+            store,
+        };
+        Ok(built(xen_sys::build_pv(ctrl, domid, &build)?, store.port, console.port))
+    }
+}
+
+fn built(pages: BuiltPages, store: EvtchnPort, console: EvtchnPort) -> Built {
+    Built {
+        store: Ring { gfn: pages.store, port: store },
+        console: Ring { gfn: pages.console, port: console },
+    }
+}
+
+fn tell(call: &str, on: impl std::fmt::Display) {
+    tracing::debug!(target: "libstub::call", call, on = %on);
+}
+
+fn fail(call: impl Into<String>, error: xen_sys::Error) -> HostError {
+    let kind = if error.errno() == Some(12) { FailureKind::NoMemory } else { FailureKind::Other };
+    HostError { call: call.into(), kind, source: error.into() }
+}
+
+fn fail_io(call: impl Into<String>, error: std::io::Error) -> HostError {
+    HostError { call: call.into(), kind: FailureKind::Other, source: error.into() }
+}
+
+impl Hypervisor for XenHost {
+    fn create_domain(&self, new: &NewDomain) -> Result<DomId, HostError> {
+        tell("create", new.uuid);
+        let create = CreateDomain {
+            uuid: new.uuid,
+            kind: new.kind,
+            max_vcpus: new.vcpus,
+            max_evtchn_port: MAX_EVENT_CHANNEL,
+            max_grant_frames: None,
+            max_maptrack_frames: None,
+            grant_version: 1,
+            ssidref: 0,
+        };
+        let kind = if new.kind == DomainKind::Hvm { "HVM" } else { "PV" };
+        self.ctrl.create_domain(&create).map_err(|error| fail(format!("create of a {kind} domain"), error))
+    }
+
+    fn domain(&self, domid: DomId) -> Result<Option<DomainInfo>, HostError> {
+        self.ctrl.domain_info(domid).map_err(|error| fail(format!("look at domain {domid}"), error))
+    }
+
+    fn domains(&self) -> Result<Vec<DomainInfo>, HostError> {
+        self.ctrl.domains().map_err(|error| fail("list of all domains", error))
+    }
+
+    fn free_memory(&self) -> Result<Kib, HostError> {
+        let info = self.ctrl.phys_info().map_err(|error| fail("ask Xen for its memory", error))?;
+        // Pages to be scrubbed are free for who waits; claimed ones are not free at all.
+        let pages = (info.free_pages + info.scrub_pages).saturating_sub(info.outstanding_pages);
+        Ok(Kib::new(pages * 4))
+    }
+
+    fn build_hvm(&self, domid: DomId, spec: &HvmSpec) -> Result<Built, HostError> {
+        tell("build_hvm", domid);
+        self.hvm(domid, spec).map_err(|error| fail(format!("build of guest {domid}"), error))
+    }
+
+    fn build_pv(&self, domid: DomId, spec: &PvSpec) -> Result<Built, HostError> {
+        tell("build_pv", domid);
+        self.pv(domid, spec)
+            .map_err(|error| fail(format!("build of stubdom {domid} from {}", spec.kernel.display()), error))
+    }
+
+    fn set_target(&self, stubdom: DomId, guest: DomId) -> Result<(), HostError> {
+        tell("set_target", stubdom);
+        self.ctrl
+            .set_target(stubdom, guest)
+            .map_err(|error| fail(format!("set_target of stubdom {stubdom} to guest {guest}"), error))
+    }
+
+    fn unpause(&self, domid: DomId) -> Result<(), HostError> {
+        tell("unpause", domid);
+        self.ctrl.unpause(domid).map_err(|error| fail(format!("unpause of domain {domid}"), error))
+    }
+
+    fn pause(&self, domid: DomId) -> Result<(), HostError> {
+        tell("pause", domid);
+        self.ctrl.pause(domid).map_err(|error| fail(format!("pause of domain {domid}"), error))
+    }
+
+    fn destroy(&self, domid: DomId) -> Result<(), HostError> {
+        tell("destroy", domid);
+        match self.ctrl.destroy(domid) {
+            Err(error) if error.errno() == Some(3) => Ok(()),
+            result => result.map_err(|error| fail(format!("destroy of domain {domid}"), error)),
+        }
+    }
+
+    fn copy_page(&self, domid: DomId, gfn: Gfn) -> Result<Vec<u8>, HostError> {
+        let copy = || Ok(ForeignMemory::open()?.copy_page(domid, gfn)?.to_vec());
+        copy().map_err(|error| fail(format!("copy of page {gfn} of domain {domid}"), error))
+    }
+}
+
+impl Xenstore for XenHost {
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
+        tell("read", path);
+        let node = path.to_owned();
+        self.store.request(|| format!("read of {path}"), move |store| store.read(&node))
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<String>, HostError> {
+        let node = path.to_owned();
+        let names = self.store.request(|| format!("list of {path}"), move |store| store.list(&node))?;
+        Ok(names.unwrap_or_default())
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), HostError> {
+        for op in batch.ops() {
+            match op {
+                Op::Write { path, .. } => tell("write", path),
+                Op::Remove { path } => tell("remove", path),
+            }
+        }
+        let first = batch.ops().first().map(|op| match op {
+            Op::Write { path, .. } | Op::Remove { path } => path.clone(),
+        });
+        let call = || format!("transaction from {} on", first.clone().unwrap_or_default());
+        let ops = batch.clone();
+        self.store.request(call, move |store| transact(store, &ops))
+    }
+
+    fn introduce(&self, domid: DomId, ring: Ring) -> Result<(), HostError> {
+        tell("introduce", domid);
+        let call = || format!("introduction of domain {domid}");
+        self.store.request(call, move |store| store.introduce(domid, ring.gfn, ring.port))
+    }
+
+    fn set_store_target(&self, stubdom: DomId, guest: DomId) -> Result<(), HostError> {
+        tell("set_store_target", stubdom);
+        let call = || format!("SET_TARGET of stubdom {stubdom} to guest {guest}");
+        self.store.request(call, move |store| store.set_target(stubdom, guest))
+    }
+
+    fn watch(&self, path: &str, token: &str) -> Result<(), HostError> {
+        tell("watch", path);
+        let (node, token) = (path.to_owned(), token.to_owned());
+        self.store.request(|| format!("watch of {path}"), move |store| store.watch(&node, &token))
+    }
+
+    fn drain_watches(&self) -> Result<(), HostError> {
+        self.store.request(
+            || "take watch events".to_owned(),
+            |store| {
+                while store.check_watch()?.is_some() {}
+                Ok(())
+            },
+        )
+    }
+
+    fn watch_fd(&self) -> RawFd {
+        self.store.watch_fd()
+    }
+}
+
+fn transact(store: &Store, batch: &Batch) -> xen_sys::Result<()> {
+    for _ in 0..COMMIT_ATTEMPTS {
+        let transaction = store.transaction()?;
+        for op in batch.ops() {
+            match op {
+                Op::Write { path, value, permissions } => {
+                    transaction.write(path, value)?;
+                    if let Some(permissions) = permissions {
+                        transaction.set_permissions(path, permissions)?;
+                    }
+                }
+                Op::Remove { path } => transaction.rm(path)?,
+            }
+        }
+        if transaction.commit()? == Commit::Done {
+            return Ok(());
+        }
+    }
+    let source = std::io::Error::from_raw_os_error(11);
+    let detail = Some(format!("in conflict {COMMIT_ATTEMPTS} times in a row"));
+    Err(xen_sys::Error::Call { call: "xs_transaction_end", source, detail })
+}
+
+impl Machine for XenHost {
+    fn unfit(&self) -> Result<Vec<Unfit>, HostError> {
+        let hvmloader = self.hvmloader();
+        let checks = [
+            (
+                fs::read_to_string("/proc/xen/capabilities").is_ok_and(|text| text.contains("control_d")),
+                "this is not a control domain",
+                "run this in dom0, with xenfs mounted on /proc/xen",
+            ),
+            (Path::new("/dev/loop-control").exists(), "/dev/loop-control is missing", "modprobe loop"),
+            (
+                Path::new("/sys/bus/xen-backend/drivers/vbd").exists(),
+                "dom0's kernel has no blkback",
+                "modprobe xen-blkback",
+            ),
+            (Path::new(&hvmloader).is_file(), hvmloader.as_str(), "install Xen's utilities"),
+            (Path::new(SEABIOS).is_file(), SEABIOS, "install seabios"),
+        ];
+        let failed = checks.into_iter().filter(|(fits, ..)| !fits);
+        Ok(failed.map(|(_, what, remedy)| Unfit { what: what.to_owned(), remedy: remedy.to_owned() }).collect())
+    }
+
+    fn xen_release(&self) -> String {
+        self.release.clone()
+    }
+
+    fn boot_id(&self) -> Result<String, HostError> {
+        const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+        let id = fs::read_to_string(BOOT_ID).map_err(|error| fail_io(format!("read of {BOOT_ID}"), error))?;
+        Ok(id.trim_end().to_owned())
+    }
+
+    fn attach(&self, path: &Path, mode: DiskMode) -> Result<BlockDevice, HostError> {
+        tell("attach", path.display());
+        let call = || format!("attach of {}", path.display());
+        let read_only = mode == DiskMode::ReadOnly;
+        let file = File::options().read(true).write(!read_only).open(path).map_err(|error| fail_io(call(), error))?;
+        let data = file.metadata().map_err(|error| fail_io(call(), error))?;
+        if data.file_type().is_block_device() {
+            let (major, minor) = (rustix::fs::major(data.rdev()), rustix::fs::minor(data.rdev()));
+            return Ok(BlockDevice { major, minor, hold: Arc::new(file) });
+        }
+        let shared = LoopDevice::find_shared(&file, read_only).map_err(|error| fail(call(), error))?;
+        let device = match shared {
+            Some(device) if read_only => device,
+            Some(device) => {
+                let busy = format!("{} serves it to somebody already", device.path().display());
+                return Err(fail_io(call(), std::io::Error::other(busy)));
+            }
+            None => {
+                let options = LoopOptions { read_only, direct_io: false, autoclear: true };
+                LoopDevice::attach(&file, &options).map_err(|error| fail(call(), error))?
+            }
+        };
+        let (major, minor) = device.major_minor().map_err(|error| fail(call(), error))?;
+        Ok(BlockDevice { major, minor, hold: Arc::new(device) })
+    }
+
+    fn backend(&self, domid: DomId, devid: u32) -> Result<BackendState, HostError> {
+        let device = format!("/sys/bus/xen-backend/devices/vbd-{domid}-{devid}");
+        if !Path::new(&device).exists() {
+            return Ok(BackendState::Absent);
+        }
+        // blkback shows the attribute when it has opened the device.
+        let open = fs::read_to_string(format!("{device}/physical_device")).is_ok();
+        Ok(if open { BackendState::Open } else { BackendState::Probed })
+    }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The stubdomain's kernel, ramdisk, root filesystem and command line: from an image, from the config, or both.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proto::manifest::{self, Manifest};
+use xen_sys::Kib;
+
+use crate::config::StubdomConfig;
+
+/// What a stubdomain without an image gets if the config does not say: libxl's default.
+const DEFAULT_MEMORY: Kib = Kib::new(128 * 1024);
+
+/// Where files of libxl's stubdomain are found, when there is no image of ours.
+const LIBXL_KERNEL: &str = "stubdom-linux-kernel";
+const LIBXL_RAMDISK: &str = "stubdom-linux-rootfs";
+
+/// A stubdomain that can be built: all files are there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its kernel.
+    pub kernel: PathBuf,
+    /// Its ramdisk.
+    pub ramdisk: Option<PathBuf>,
+    /// Its root filesystem, for blkback.
+    pub rootfs: Option<PathBuf>,
+    /// Its kernel's command line.
+    pub cmdline: String,
+    /// Its memory.
+    pub memory: Kib,
+    /// Whether its PID 1 waits for `stub/go`; if not, all must be ready before it runs.
+    pub waits_for_go: bool,
+}
+
+/// Why there is no usable image.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// None was named, and none is at the well-known places.
+    #[error(
+        "no stubdomain image found in {}; build one with stub-image, or name its files in the config \
+         (stubdomain_image, or stubdomain_kernel and stubdomain_ramdisk)",
+        shown(.0)
+    )]
+    NotFound(Vec<PathBuf>),
+    /// The manifest cannot be used.
+    #[error("the image {} cannot be used: {reason}", path.display())]
+    Unusable {
+        /// The image's directory.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+fn shown(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+impl Image {
+    /// Finds what `config` asks for, for a hypervisor of this release (`4.17`).
+    ///
+    /// # Errors
+    /// When no image is found, or the one found is for another Xen or another protocol.
+    pub fn resolve(config: &StubdomConfig, xen: &str) -> Result<Self, ImageError> {
+        let mut image = match &config.image {
+            Some(directory) => Self::open(directory, xen)?,
+            None if config.kernel.is_some() => Self::bare(PathBuf::new()),
+            None => Self::look_up(xen)?,
+        };
+        // A part that is replaced may not know of stub/go.
+        image.waits_for_go &= config.ramdisk.is_none() && config.rootfs.is_none();
+        if let Some(kernel) = &config.kernel {
+            image.kernel.clone_from(kernel);
+        }
+        image.ramdisk = config.ramdisk.clone().or(image.ramdisk);
+        image.rootfs = config.rootfs.clone().or(image.rootfs);
+        if let Some(cmdline) = &config.cmdline {
+            image.cmdline.clone_from(cmdline);
+        }
+        image.memory = config.memory.unwrap_or(image.memory);
+        Ok(image)
+    }
+
+    fn look_up(xen: &str) -> Result<Self, ImageError> {
+        let ours = PathBuf::from(format!("/usr/lib/stubctl/image/{xen}"));
+        if ours.join(manifest::FILE).is_file() {
+            return Self::open(&ours, xen);
+        }
+        let libxl = PathBuf::from(format!("/usr/lib/xen-{xen}/boot"));
+        let (kernel, ramdisk) = (libxl.join(LIBXL_KERNEL), libxl.join(LIBXL_RAMDISK));
+        if kernel.is_file() && ramdisk.is_file() {
+            return Ok(Self { ramdisk: Some(ramdisk), ..Self::bare(kernel) });
+        }
+        Err(ImageError::NotFound(vec![ours, libxl]))
+    }
+
+    fn bare(kernel: PathBuf) -> Self {
+        let cmdline = String::from("console=hvc0 xen_privcmd.unrestricted=1 panic=-1 xen_legacy_crash");
+        Self { kernel, ramdisk: None, rootfs: None, cmdline, memory: DEFAULT_MEMORY, waits_for_go: false }
+    }
+
+    fn open(directory: &Path, xen: &str) -> Result<Self, ImageError> {
+        let unusable = |reason: String| ImageError::Unusable { path: directory.to_owned(), reason };
+        let file = directory.join(manifest::FILE);
+        let text = fs::read(&file).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
+        let manifest = Manifest::from_json(&text).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
+        if manifest.protocol != proto::PROTOCOL {
+            return Err(unusable(format!("it speaks stubdom protocol {}, not {}", manifest.protocol, proto::PROTOCOL)));
+        }
+        if manifest.xen != xen {
+            return Err(unusable(format!("its QEMU was linked for Xen {}, this is Xen {xen}", manifest.xen)));
+        }
+        let part = |name: &str| {
+            let path = directory.join(name);
+            if path.is_file() { Ok(path) } else { Err(unusable(format!("{name} is missing"))) }
+        };
+        let optional = |name: &str| {
+            if manifest.digests.contains_key(name) { part(name).map(Some) } else { Ok(None) }
+        };
+        Ok(Self {
+            kernel: part(manifest::KERNEL)?,
+            ramdisk: optional(manifest::RAMDISK)?,
+            rootfs: optional(manifest::ROOTFS)?,
+            cmdline: manifest.cmdline,
+            memory: Kib::from_mib(manifest.min_memory_mib.into()),
+            waits_for_go: true,
+        })
+    }
+}

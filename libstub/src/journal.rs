@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The record of each pair on disk: what was made, written down before it is made.
+//!
+//! A record is what a later process needs to find and remove everything of a pair, whatever became of the one
+//! that made it. It is replaced as a whole, so a reader sees the old one or the new one, never a torn one.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use xen_sys::{DomId, Kib};
+
+use crate::config::Name;
+use crate::xenbus::VbdMark;
+
+/// Where records are kept unless the caller says otherwise.
+pub const DIRECTORY: &str = "/var/lib/stubctl";
+
+/// The version of [`Record`] that this library writes and reads.
+const VERSION: u32 = 1;
+
+/// The directory of records.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    directory: PathBuf,
+}
+
+/// A record that could not be written, read or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// A pair of this name is recorded already.
+    #[error("a pair named {0} is recorded already")]
+    Exists(Name),
+    /// A file could not be used.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A record is not one that this library can read.
+    #[error("the record {} cannot be read: {reason}", path.display())]
+    Unreadable {
+        /// The record.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Everything there is to know about a pair that was or is being made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    version: u32,
+    /// dom0's boot in which it was made: domain ids mean nothing in another.
+    pub(crate) boot_id: String,
+    pub(crate) name: Name,
+    pub(crate) guest: DomainMark,
+    pub(crate) stubdom: DomainMark,
+    pub(crate) memory: Kib,
+    pub(crate) vcpus: u32,
+    pub(crate) vbds: Vec<VbdMark>,
+    /// The guest was unpaused: the create is complete.
+    pub(crate) running: bool,
+}
+
+/// A domain as a record knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DomainMark {
+    /// Chosen before the domain is created: it is what the domain is found by when its id was never recorded.
+    pub(crate) uuid: Uuid,
+    pub(crate) domid: Option<DomId>,
+}
+
+impl DomainMark {
+    pub(crate) fn new(uuid: Uuid) -> Self {
+        Self { uuid, domid: None }
+    }
+}
+
+impl Record {
+    /// A record of a pair of which nothing was made yet.
+    pub(crate) fn new(name: &Name, guest: Uuid, memory: Kib, vcpus: u32, boot_id: String) -> Self {
+        Self {
+            version: VERSION,
+            boot_id,
+            name: name.clone(),
+            guest: DomainMark::new(guest),
+            stubdom: DomainMark::new(Uuid::new_v4()),
+            memory,
+            vcpus,
+            vbds: Vec::new(),
+            running: false,
+        }
+    }
+}
+
+impl Journal {
+    /// Uses a directory; it is created when the first record is written.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+
+    /// Writes a new record; of two that try the same name, one wins.
+    pub(crate) fn begin(&self, record: &Record) -> Result<(), JournalError> {
+        self.ensure_directory()?;
+        let path = self.path(&record.name);
+        match self.prepare(record)?.persist_noclobber(&path) {
+            Ok(_) => self.sync_directory(),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(JournalError::Exists(record.name.clone()))
+            }
+            Err(error) => Err(io_error("create", &path, error.error)),
+        }
+    }
+
+    /// Replaces a record.
+    pub(crate) fn update(&self, record: &Record) -> Result<(), JournalError> {
+        let path = self.path(&record.name);
+        self.prepare(record)?.persist(&path).map_err(|error| io_error("replace", &path, error.error))?;
+        self.sync_directory()
+    }
+
+    /// Removes a record; one that is not there is no failure.
+    pub(crate) fn end(&self, name: &Name) -> Result<(), JournalError> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Ok(()) => self.sync_directory(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io_error("remove", &path, error)),
+        }
+    }
+
+    /// The record of a pair.
+    pub(crate) fn find(&self, name: &Name) -> Result<Option<Record>, JournalError> {
+        read(&self.path(name))
+    }
+
+    /// All records that can be read, by name, and why the others cannot.
+    pub(crate) fn all(&self) -> Result<(Vec<Record>, Vec<JournalError>), JournalError> {
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
+            Err(error) => return Err(io_error("list", &self.directory, error)),
+        };
+        let (mut records, mut unreadable) = (Vec::new(), Vec::new());
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+            if path.extension().is_some_and(|extension| extension == "json") {
+                match read(&path) {
+                    Ok(record) => records.extend(record),
+                    Err(error) => unreadable.push(error),
+                }
+            }
+        }
+        records.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok((records, unreadable))
+    }
+
+    fn path(&self, name: &Name) -> PathBuf {
+        self.directory.join(format!("{name}.json"))
+    }
+
+    fn ensure_directory(&self) -> Result<(), JournalError> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.directory)
+            .map_err(|error| io_error("create", &self.directory, error))
+    }
+
+    /// The record in a file of its own, synced, not yet under its name.
+    fn prepare(&self, record: &Record) -> Result<tempfile::NamedTempFile, JournalError> {
+        let failed = |error| io_error("write a record in", &self.directory, error);
+        let text = serde_json::to_vec_pretty(record).map_err(|error| failed(error.into()))?;
+        let mut file =
+            tempfile::Builder::new().prefix(".").suffix(".new").tempfile_in(&self.directory).map_err(failed)?;
+        file.write_all(&text).map_err(failed)?;
+        file.as_file().sync_data().map_err(failed)?;
+        Ok(file)
+    }
+
+    fn sync_directory(&self) -> Result<(), JournalError> {
+        fs::File::open(&self.directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|error| io_error("sync", &self.directory, error))
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Record>, JournalError> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error("read", path, error)),
+    };
+    let unreadable = |reason: String| JournalError::Unreadable { path: path.to_owned(), reason };
+    let record: Record = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+    if record.version != VERSION {
+        return Err(unreadable(format!("it has version {}, this is made for {VERSION}", record.version)));
+    }
+    Ok(Some(record))
+}
+
+fn io_error(action: &'static str, path: &Path, source: io::Error) -> JournalError {
+    JournalError::Io { action, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(name: &str) -> Record {
+        let name = Name::new(name).expect("a name");
+        Record::new(&name, Uuid::new_v4(), Kib::from_mib(64), 1, "boot".to_owned())
+    }
+
+    #[test]
+    fn of_two_records_of_one_name_the_first_wins() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let journal = Journal::new(dir.path().join("new"));
+        let first = record("a");
+        journal.begin(&first).expect("written");
+        assert!(matches!(journal.begin(&record("a")), Err(JournalError::Exists(_))));
+        assert_eq!(journal.find(&first.name).expect("readable"), Some(first));
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_does_not_hide_the_others() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let journal = Journal::new(dir.path());
+        journal.begin(&record("a")).expect("written");
+        fs::write(dir.path().join("b.json"), "{").expect("written");
+        let mut newer = serde_json::to_value(record("c")).expect("json");
+        newer["version"] = 2.into();
+        fs::write(dir.path().join("c.json"), newer.to_string()).expect("written");
+        let (records, unreadable) = journal.all().expect("listed");
+        assert_eq!((records.len(), unreadable.len()), (1, 2));
+    }
+
+    #[test]
+    fn nothing_but_records_is_left_in_the_directory() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let journal = Journal::new(dir.path());
+        let mut one = record("a");
+        journal.begin(&one).expect("written");
+        one.running = true;
+        journal.update(&one).expect("replaced");
+        journal.end(&one.name).expect("removed");
+        journal.end(&one.name).expect("removing what is gone is no failure");
+        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 0);
+    }
+}

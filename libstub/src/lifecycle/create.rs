@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What a create takes, tells while it runs, and ends in.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+use xen_sys::{DomId, Kib, ShutdownReason};
+
+use super::creation::Creation;
+use super::operation::Operation;
+use super::teardown::Owed;
+use crate::config::{GuestConfig, Name};
+use crate::host::{FailureKind, Host, HostError, Unfit};
+use crate::image::ImageError;
+use crate::journal::{Journal, JournalError};
+
+/// Creates a guest and its stubdomain, and unpauses the guest when its QEMU is ready.
+///
+/// # Errors
+/// [`std::io::Error`] if no event loop or worker can be made; all else comes as the operation's result, and by
+/// then everything that was made is undone, or named as owed.
+pub fn create(
+    host: Box<dyn Host>,
+    journal: Journal,
+    config: GuestConfig,
+) -> std::io::Result<Operation<Pair, CreateError>> {
+    Operation::start(Creation::new(host, journal, config))
+}
+
+/// A guest and its stubdomain, running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// Its name.
+    pub name: Name,
+    /// The guest's uuid.
+    pub uuid: Uuid,
+    /// The guest.
+    pub guest: DomId,
+    /// The stubdomain.
+    pub stubdom: DomId,
+}
+
+/// Something that happened during a create.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    /// What.
+    pub milestone: Milestone,
+    /// Time since the create began.
+    pub at: Duration,
+}
+
+/// What can happen during a create.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Milestone {
+    /// Guest and stubdomain exist, empty and paused.
+    ShellsCreated {
+        /// The guest.
+        guest: DomId,
+        /// The stubdomain.
+        stubdom: DomId,
+    },
+    /// The stubdomain's kernel is loaded, and it is tied to its guest.
+    StubdomBuilt,
+    /// The stubdomain runs.
+    StubdomUnpaused,
+    /// The guest's memory is populated and its firmware loaded.
+    GuestBuilt,
+    /// QEMU's arguments and disks are there, and it may start.
+    QemuReleased,
+    /// The stubdomain says how far it is.
+    Stubdom(proto::Stage),
+    /// QEMU wrote the ready key.
+    ReadySeen,
+    /// The guest runs: the create is complete.
+    GuestUnpaused,
+}
+
+impl fmt::Display for Milestone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ShellsCreated { guest, stubdom } => {
+                write!(f, "shells created: guest {guest}, stubdom {stubdom}")
+            }
+            Self::StubdomBuilt => f.write_str("stubdom built"),
+            Self::StubdomUnpaused => f.write_str("stubdom unpaused"),
+            Self::GuestBuilt => f.write_str("guest built"),
+            Self::QemuReleased => f.write_str("QEMU released"),
+            Self::Stubdom(proto::Stage::Booted) => f.write_str("kernel up"),
+            Self::Stubdom(proto::Stage::Waiting) => f.write_str("rootfs mounted"),
+            Self::Stubdom(proto::Stage::Devices) => f.write_str("devices set up"),
+            Self::Stubdom(proto::Stage::QemuStarted) => f.write_str("QEMU started"),
+            Self::Stubdom(proto::Stage::Ready) => f.write_str("stubdom says ready"),
+            Self::ReadySeen => f.write_str("ready key seen"),
+            Self::GuestUnpaused => f.write_str("guest unpaused"),
+        }
+    }
+}
+
+/// The part of a create in which something happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CreateStage {
+    /// Nothing was touched yet.
+    Preflight,
+    /// Guest and stubdomain are created, empty and paused.
+    Shells,
+    /// The stubdomain is built and tied to its guest.
+    Stubdom,
+    /// The root filesystem is attached.
+    Rootfs,
+    /// The guest is built.
+    Guest,
+    /// The disks are attached and QEMU released.
+    Devices,
+    /// The wait for the ready key, with the last stage that the stubdomain reported.
+    Ready(Option<proto::Stage>),
+    /// The pair is complete and the guest unpaused.
+    Unpause,
+}
+
+impl fmt::Display for CreateStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Preflight => f.write_str("preflight"),
+            Self::Shells => f.write_str("creating the domains"),
+            Self::Stubdom => f.write_str("building the stubdom"),
+            Self::Rootfs => f.write_str("attaching the rootfs"),
+            Self::Guest => f.write_str("building the guest"),
+            Self::Devices => f.write_str("attaching the devices"),
+            Self::Ready(None) => f.write_str("waiting for the stubdom's kernel"),
+            Self::Ready(Some(stage)) => write!(f, "waiting for QEMU, stubdom at stage {stage}"),
+            Self::Unpause => f.write_str("unpausing the guest"),
+        }
+    }
+}
+
+/// A create that failed. What it had made is undone, but for what is owed.
+#[derive(Debug, thiserror::Error)]
+#[error("create of {name} failed {stage}{}", ids(*.guest, *.stubdom))]
+pub struct CreateError {
+    /// The pair that was to be.
+    pub name: Name,
+    /// How far it came.
+    pub stage: CreateStage,
+    /// The guest, if it was created.
+    pub guest: Option<DomId>,
+    /// The stubdomain, if it was created.
+    pub stubdom: Option<DomId>,
+    /// Why it failed.
+    #[source]
+    pub cause: Cause,
+    /// The last lines of the stubdomain's console, escaped.
+    pub console: Vec<String>,
+    /// What was removed, in order.
+    pub undone: Vec<String>,
+    /// What could not be removed and is still recorded.
+    pub owed: Vec<Owed>,
+}
+
+fn ids(guest: Option<DomId>, stubdom: Option<DomId>) -> String {
+    let name = |role, domid: Option<DomId>| domid.map(|domid| format!("{role} {domid}"));
+    let ids: Vec<String> = [name("guest", guest), name("stubdom", stubdom)].into_iter().flatten().collect();
+    if ids.is_empty() { String::new() } else { format!(" ({})", ids.join(", ")) }
+}
+
+/// Why a create failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The host lacks something.
+    #[error("this host cannot start a pair: {}", unfit(.0))]
+    Unfit(Vec<Unfit>),
+    /// There is no usable image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A domain has the name, or the stubdomain's.
+    #[error("domain {by} has this name already")]
+    NameTaken {
+        /// The domain.
+        by: DomId,
+    },
+    /// A domain has the uuid.
+    #[error("domain {by} has this uuid already")]
+    UuidTaken {
+        /// The domain.
+        by: DomId,
+    },
+    /// Xen has not enough free memory.
+    #[error("not enough memory: {} MiB needed, {} MiB free", need.get().div_ceil(1024), free.get() / 1024)]
+    NotEnoughMemory {
+        /// What guest and stubdomain take.
+        need: Kib,
+        /// What Xen has.
+        free: Kib,
+    },
+    /// A file cannot be served.
+    #[error("cannot serve {} as a disk", path.display())]
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: HostError,
+    },
+    /// QEMU's arguments cannot be passed.
+    #[error(transparent)]
+    Argv(#[from] proto::argv::ArgvError),
+    /// A call to the host failed.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The stubdomain reported a failure.
+    #[error("the stubdom reports: {report}")]
+    StubdomFailed {
+        /// Its words, escaped.
+        report: String,
+    },
+    /// The stubdomain, or QEMU in it, ended.
+    #[error("the stubdom died{}", death(*reason, qemu_exit.as_deref()))]
+    StubdomDied {
+        /// Its shutdown reason; `None` if it was destroyed or only QEMU ended.
+        reason: Option<ShutdownReason>,
+        /// How QEMU ended, if it was reported.
+        qemu_exit: Option<String>,
+    },
+    /// The guest ended before it ever ran.
+    #[error("the guest died before it was started{}", death(*reason, None))]
+    GuestDied {
+        /// Its shutdown reason; `None` if it was destroyed.
+        reason: Option<ShutdownReason>,
+    },
+    /// blkback did not open a disk.
+    #[error("dom0's blkback did not open vbd {devid} of domain {domid}")]
+    BackendStuck {
+        /// The domain that has the disk.
+        domid: DomId,
+        /// The disk's number.
+        devid: u32,
+    },
+    /// The ready key was not seen in time.
+    #[error("the ready key was not seen within {} s", after.as_secs())]
+    TimedOut {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The caller asked for it.
+    #[error("cancelled")]
+    Cancelled,
+    /// A defect of this library.
+    #[error("the worker of this operation panicked: {0}")]
+    Panicked(String),
+}
+
+impl Cause {
+    /// Whether xenstored is the reason.
+    pub fn is_store_lost(&self) -> bool {
+        matches!(self, Self::Host(error) if error.kind == FailureKind::StoreLost)
+    }
+}
+
+fn unfit(reasons: &[Unfit]) -> String {
+    let lines: Vec<String> = reasons.iter().map(|unfit| format!("{} ({})", unfit.what, unfit.remedy)).collect();
+    lines.join("; ")
+}
+
+fn death(reason: Option<ShutdownReason>, qemu_exit: Option<&str>) -> String {
+    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let qemu = qemu_exit.map(|exit| format!(", QEMU ended with {exit}")).unwrap_or_default();
+    format!("{reason}{qemu}")
+}
+
+/// Time since a create began, for its events.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(super) fn event(self, milestone: Milestone) -> Event {
+        Event { milestone, at: self.0.elapsed() }
+    }
+}

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The worker's side of a create: the steps in their order, each journalled before it is taken.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use proto::{Stage, argv, keys, manifest};
+use xen_sys::{DomId, DomainKind, Gfn};
+
+use super::create::{Cause, Clock, CreateError, CreateStage, Event, Milestone, Pair};
+use super::observe::{self, Observation};
+use super::operation::{Job, Reply, Task};
+use super::plan::{self, Plan};
+use super::teardown::{self, Outcome};
+use crate::config::{DiskMode, GuestConfig, Vdev};
+use crate::console;
+use crate::host::{BackendState, BlockDevice, Host, HvmSpec, NewDomain};
+use crate::journal::{DomainMark, Journal, Record};
+use crate::qemu_args::qemu_args;
+use crate::xenbus::{self, Stubdom, Vbd, VbdMark};
+
+/// The stubdomain has one vCPU, as libxl gives it.
+const STUBDOM_VCPUS: u32 = 1;
+
+/// How long blkback may take to open a disk that it was told of long before.
+const BACKEND_TIMEOUT: Duration = Duration::from_secs(10);
+const BACKEND_POLL: Duration = Duration::from_millis(2);
+
+/// A create under way.
+pub(super) struct Creation {
+    host: Box<dyn Host>,
+    journal: Journal,
+    config: GuestConfig,
+    clock: Clock,
+    stage: CreateStage,
+    cancel: Arc<AtomicBool>,
+    record: Option<Record>,
+    /// The stubdomain's console page, for its last words.
+    console: Option<(DomId, Gfn)>,
+    /// Disks that blkback may not have opened yet.
+    held: Vec<(VbdMark, BlockDevice)>,
+    reached: Option<Stage>,
+}
+
+/// What the steps after the shells work with.
+struct Pieces {
+    plan: Plan,
+    guest: DomId,
+    stubdom: DomId,
+}
+
+impl Creation {
+    pub(super) fn new(host: Box<dyn Host>, journal: Journal, config: GuestConfig) -> Self {
+        Self {
+            host,
+            journal,
+            config,
+            clock: Clock::start(),
+            stage: CreateStage::Preflight,
+            cancel: Arc::default(),
+            record: None,
+            console: None,
+            held: Vec::new(),
+            reached: None,
+        }
+    }
+
+    fn prepare(&mut self, emit: &dyn Fn(Event)) -> Result<(), Cause> {
+        let plan = plan::plan(self.host.as_ref(), &self.journal, &self.config)?;
+        let clock = self.clock;
+        let tell = |milestone| emit(clock.event(milestone));
+        let waits_for_go = plan.image.waits_for_go;
+        let pieces = self.shells(plan)?;
+        tell(Milestone::ShellsCreated { guest: pieces.guest, stubdom: pieces.stubdom });
+        if waits_for_go {
+            self.stubdom(&pieces)?;
+            tell(Milestone::StubdomBuilt);
+            self.unpause_stubdom(&pieces)?;
+            tell(Milestone::StubdomUnpaused);
+            self.guest(&pieces)?;
+            tell(Milestone::GuestBuilt);
+            self.devices(&pieces)?;
+            tell(Milestone::QemuReleased);
+        } else {
+            self.guest(&pieces)?;
+            tell(Milestone::GuestBuilt);
+            self.stubdom(&pieces)?;
+            tell(Milestone::StubdomBuilt);
+            self.devices(&pieces)?;
+            tell(Milestone::QemuReleased);
+            self.unpause_stubdom(&pieces)?;
+            tell(Milestone::StubdomUnpaused);
+        }
+        self.enter(CreateStage::Ready(None))
+    }
+
+    /// Starts a stage; a cancel takes effect here.
+    fn enter(&mut self, stage: CreateStage) -> Result<(), Cause> {
+        tracing::debug!(name = %self.config.name, %stage, "stage");
+        self.stage = stage;
+        if self.cancel.load(Ordering::Relaxed) { Err(Cause::Cancelled) } else { Ok(()) }
+    }
+
+    /// Changes the record and has it on disk before anything else happens.
+    fn note(&mut self, change: impl FnOnce(&mut Record)) -> Result<(), Cause> {
+        if let Some(record) = &mut self.record {
+            change(record);
+            self.journal.update(record)?;
+        }
+        Ok(())
+    }
+
+    fn shells(&mut self, plan: Plan) -> Result<Pieces, Cause> {
+        self.enter(CreateStage::Shells)?;
+        let GuestConfig { name, memory, vcpus, .. } = &self.config;
+        let (name, vcpus) = (name.clone(), *vcpus);
+        let record = Record::new(&name, plan.guest_uuid, *memory, vcpus, plan.boot_id.clone());
+        let stubdom_uuid = record.stubdom.uuid;
+        self.journal.begin(&record)?;
+        self.record = Some(record);
+        let guest = self.shell(NewDomain { uuid: plan.guest_uuid, kind: DomainKind::Hvm, vcpus }, name.as_str())?;
+        let new = NewDomain { uuid: stubdom_uuid, kind: DomainKind::Pv, vcpus: STUBDOM_VCPUS };
+        let stubdom = self.shell(new, &name.stubdom())?;
+        Ok(Pieces { plan, guest, stubdom })
+    }
+
+    fn shell(&mut self, new: NewDomain, name: &str) -> Result<DomId, Cause> {
+        let domid = self.host.create_domain(&new)?;
+        self.note(|record| {
+            let mark = if record.guest.uuid == new.uuid { &mut record.guest } else { &mut record.stubdom };
+            mark.domid = Some(domid);
+        })?;
+        self.host.apply(&xenbus::shell(domid, new.uuid, name))?;
+        Ok(domid)
+    }
+
+    fn stubdom(&mut self, pieces: &Pieces) -> Result<(), Cause> {
+        self.enter(CreateStage::Stubdom)?;
+        let (stubdom, guest) = (pieces.stubdom, pieces.guest);
+        let built = self.host.build_pv(stubdom, &pieces.plan.stubdom)?;
+        self.console = Some((stubdom, built.console.gfn));
+        let mut nodes = xenbus::connect(stubdom, pieces.plan.stubdom.memory, STUBDOM_VCPUS, &built);
+        // Linux reads `target` once, when it boots: it must be there before the stubdomain runs.
+        nodes.extend(xenbus::target(self.ids(pieces)));
+        self.host.apply(&nodes)?;
+        self.host.introduce(stubdom, built.store)?;
+        self.host.set_target(stubdom, guest)?;
+        self.rootfs(pieces)?;
+        // Registered before the stubdomain runs: no death and no ready key comes unseen.
+        self.host.watch("@releaseDomain", "death")?;
+        self.host.watch(&keys::device_model(stubdom.get(), guest.get()), "stubdom")?;
+        Ok(())
+    }
+
+    fn ids(&self, pieces: &Pieces) -> Stubdom {
+        Stubdom { domid: pieces.stubdom, guest: pieces.guest, guest_uuid: pieces.plan.guest_uuid }
+    }
+
+    fn rootfs(&mut self, pieces: &Pieces) -> Result<(), Cause> {
+        let Some(rootfs) = &pieces.plan.image.rootfs else { return Ok(()) };
+        let rootfs = rootfs.clone();
+        self.enter(CreateStage::Rootfs)?;
+        if let Some(vdev) = Vdev::parse(manifest::ROOTFS_VDEV) {
+            let device = self.open(&rootfs, DiskMode::ReadOnly)?;
+            self.attach(pieces.stubdom, vdev, DiskMode::ReadOnly, false, &device)?;
+        }
+        Ok(())
+    }
+
+    fn open(&self, path: &Path, mode: DiskMode) -> Result<BlockDevice, Cause> {
+        self.host.attach(path, mode).map_err(|source| Cause::Disk { path: path.to_owned(), source })
+    }
+
+    fn attach(
+        &mut self,
+        domid: DomId,
+        vdev: Vdev,
+        mode: DiskMode,
+        bootable: bool,
+        device: &BlockDevice,
+    ) -> Result<(), Cause> {
+        let vbd = Vbd { domid, vdev, mode, bootable, major: device.major, minor: device.minor };
+        self.note(|record| record.vbds.push(vbd.mark()))?;
+        self.host.apply(&vbd.create())?;
+        self.held.push((vbd.mark(), device.clone()));
+        Ok(())
+    }
+
+    fn unpause_stubdom(&mut self, pieces: &Pieces) -> Result<(), Cause> {
+        self.host.unpause(pieces.stubdom)?;
+        Ok(())
+    }
+
+    fn guest(&mut self, pieces: &Pieces) -> Result<(), Cause> {
+        self.enter(CreateStage::Guest)?;
+        let spec = HvmSpec { memory: self.config.memory, vcpus: self.config.vcpus };
+        let built = self.host.build_hvm(pieces.guest, &spec)?;
+        self.host.apply(&xenbus::connect(pieces.guest, spec.memory, spec.vcpus, &built))?;
+        self.host.introduce(pieces.guest, built.store)?;
+        Ok(())
+    }
+
+    fn devices(&mut self, pieces: &Pieces) -> Result<(), Cause> {
+        self.enter(CreateStage::Devices)?;
+        self.host.set_store_target(pieces.stubdom, pieces.guest)?;
+        for (index, disk) in self.config.disks.clone().iter().enumerate() {
+            // One block device under both vbds: two would not see each other's writes.
+            let device = self.open(&disk.target, disk.mode)?;
+            self.attach(pieces.guest, disk.vdev, disk.mode, index == 0, &device)?;
+            if let Some(vdev) = Vdev::in_stubdom(index) {
+                self.attach(pieces.stubdom, vdev, disk.mode, false, &device)?;
+            }
+        }
+        let args = qemu_args(&self.config, pieces.guest);
+        let argv = argv::encode(&args)?;
+        self.host.apply(&xenbus::qemu_release(self.ids(pieces), &argv))?;
+        Ok(())
+    }
+
+    fn observe(&mut self, emit: &dyn Fn(Event)) -> Result<Observation, Cause> {
+        self.host.drain_watches()?;
+        let (Some((guest, guest_mark)), Some((stubdom, stubdom_mark))) = (self.mark(true), self.mark(false)) else {
+            return Err(Cause::Cancelled);
+        };
+        let seen = observe::observe(self.host.as_ref(), (guest, &guest_mark), (stubdom, &stubdom_mark))?;
+        // Stages that passed between two looks are told with the one that was seen.
+        let passed = |stage: &Stage| Some(*stage) > self.reached && Some(*stage) <= seen.stage;
+        for stage in Stage::ALL.into_iter().filter(passed) {
+            emit(self.clock.event(Milestone::Stubdom(stage)));
+        }
+        self.reached = self.reached.max(seen.stage);
+        self.stage = CreateStage::Ready(self.reached);
+        if seen.ready {
+            emit(self.clock.event(Milestone::ReadySeen));
+        }
+        Ok(seen)
+    }
+
+    fn mark(&self, guest: bool) -> Option<(DomId, DomainMark)> {
+        let record = self.record.as_ref()?;
+        let mark = if guest { record.guest } else { record.stubdom };
+        Some((mark.domid?, mark))
+    }
+
+    fn finish(&mut self, emit: &dyn Fn(Event)) -> Result<Pair, Cause> {
+        self.enter(CreateStage::Unpause)?;
+        self.wait_backends()?;
+        let (Some((guest, mark)), Some((stubdom, _))) = (self.mark(true), self.mark(false)) else {
+            return Err(Cause::Cancelled);
+        };
+        self.note(|record| record.running = true)?;
+        self.unpause_guest(guest)?;
+        emit(self.clock.event(Milestone::GuestUnpaused));
+        Ok(Pair { name: self.config.name.clone(), uuid: mark.uuid, guest, stubdom })
+    }
+
+    /// blkback must have every disk open before our own hold on it ends.
+    fn wait_backends(&mut self) -> Result<(), Cause> {
+        let deadline = Instant::now() + BACKEND_TIMEOUT;
+        for (VbdMark { domid, devid }, _) in &self.held {
+            let (domid, devid) = (*domid, *devid);
+            while self.host.backend(domid, devid)? != BackendState::Open {
+                if Instant::now() >= deadline {
+                    return Err(Cause::BackendStuck { domid, devid });
+                }
+                std::thread::sleep(BACKEND_POLL);
+            }
+        }
+        self.held.clear();
+        Ok(())
+    }
+
+    /// The last act of a create.
+    fn unpause_guest(&self, guest: DomId) -> Result<(), Cause> {
+        self.host.unpause(guest)?;
+        Ok(())
+    }
+
+    fn abort(&mut self, cause: Cause) -> CreateError {
+        let console = self.last_words();
+        self.held.clear();
+        let ids = |record: &Record| (record.guest.domid, record.stubdom.domid);
+        let (guest, stubdom) = self.record.as_ref().map(ids).unwrap_or_default();
+        let Outcome { undone, owed } = match self.record.take() {
+            Some(mut record) => {
+                record.running = false;
+                teardown::teardown(self.host.as_ref(), &self.journal, &mut record)
+            }
+            None => Outcome::default(),
+        };
+        CreateError {
+            name: self.config.name.clone(),
+            stage: self.stage,
+            guest,
+            stubdom,
+            cause,
+            console,
+            undone,
+            owed,
+        }
+    }
+
+    fn last_words(&self) -> Vec<String> {
+        let Some((domid, gfn)) = self.console else { return Vec::new() };
+        self.host.copy_page(domid, gfn).map(|page| console::last_lines(&page)).unwrap_or_default()
+    }
+}
+
+impl Task for Creation {
+    type Output = Pair;
+    type Error = CreateError;
+
+    fn run(&mut self, job: Job, emit: &dyn Fn(Event)) -> Reply<Pair, CreateError> {
+        let wait = Reply::Wait { watch: self.host.watch_fd(), timeout: self.config.stubdom.timeout };
+        let result = match job {
+            Job::Prepare(cancel) => {
+                self.cancel = cancel;
+                self.prepare(emit).map(|()| wait)
+            }
+            Job::Observe => self.observe(emit).map(Reply::Observed),
+            Job::Finish => self.finish(emit).map(|pair| Reply::Done(Ok(pair))),
+            Job::Abort(cause) => Err(cause),
+        };
+        result.unwrap_or_else(|cause| Reply::Done(Err(self.abort(cause))))
+    }
+
+    fn panicked(&mut self, message: String) -> CreateError {
+        self.abort(Cause::Panicked(message))
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The pairs of this host, as the journal and Xen together know them.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use uuid::Uuid;
+use xen_sys::{DomId, DomainInfo, Kib, ShutdownReason};
+
+use super::observe::Life;
+use crate::config::Name;
+use crate::host::{Host, HostError};
+use crate::journal::{DomainMark, Journal, JournalError, Record};
+
+/// A pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PairInfo {
+    /// Its name.
+    pub name: Name,
+    /// The guest's uuid.
+    pub uuid: Uuid,
+    /// The guest, while it exists.
+    pub guest: Option<DomId>,
+    /// The stubdomain, while it exists.
+    pub stubdom: Option<DomId>,
+    /// How it is.
+    pub state: PairState,
+    /// The guest's memory in KiB.
+    pub memory_kib: u64,
+    /// What the stubdomain takes of Xen's memory, in KiB.
+    pub stubdom_memory_kib: u64,
+    /// The guest's virtual CPUs.
+    pub vcpus: u32,
+    /// The guest's CPU time in milliseconds.
+    pub cpu_ms: u64,
+    /// The stubdomain's CPU time in milliseconds.
+    pub stubdom_cpu_ms: u64,
+}
+
+/// How a pair is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PairState {
+    /// Its create is under way, or was ended before it was complete.
+    Incomplete,
+    /// The guest runs.
+    Running,
+    /// The guest is paused.
+    Paused,
+    /// The guest shut down and waits to be destroyed.
+    ShutDown,
+    /// The guest crashed and waits to be destroyed.
+    Crashed,
+    /// The stubdomain is gone: the guest has no devices any more.
+    StubdomDead,
+    /// Its domains are gone, its record is left.
+    Gone,
+}
+
+impl PairState {
+    /// The state as users and scripts read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Incomplete => "incomplete",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::ShutDown => "shut-down",
+            Self::Crashed => "crashed",
+            Self::StubdomDead => "stubdom-dead",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// Why pairs cannot be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Xen cannot be asked.
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+/// All pairs by name, and the records that could not be read.
+///
+/// # Errors
+/// When the journal's directory or Xen cannot be asked.
+pub fn list(host: &dyn Host, journal: &Journal) -> Result<(Vec<PairInfo>, Vec<JournalError>), ListError> {
+    let (records, unreadable) = journal.all()?;
+    let (domains, boot_id) = (host.domains()?, host.boot_id()?);
+    let pairs = records.iter().map(|record| describe(record, &domains, &boot_id)).collect();
+    Ok((pairs, unreadable))
+}
+
+fn describe(record: &Record, domains: &[DomainInfo], boot_id: &str) -> PairInfo {
+    let find = |mark: &DomainMark| {
+        domains.iter().filter(|_| record.boot_id == boot_id).find(|info| info.uuid == mark.uuid)
+    };
+    let (guest, stubdom) = (find(&record.guest), find(&record.stubdom));
+    let cpu = |info: Option<&DomainInfo>| info.map_or(Duration::ZERO, |info| info.cpu_time).as_millis();
+    PairInfo {
+        name: record.name.clone(),
+        uuid: record.guest.uuid,
+        guest: guest.map(|info| info.domid),
+        stubdom: stubdom.map(|info| info.domid),
+        state: state(record, guest, stubdom),
+        memory_kib: record.memory.get(),
+        stubdom_memory_kib: stubdom.map_or(Kib::new(0), |info| Kib::new(info.pages * 4)).get(),
+        vcpus: record.vcpus,
+        cpu_ms: u64::try_from(cpu(guest)).unwrap_or(u64::MAX),
+        stubdom_cpu_ms: u64::try_from(cpu(stubdom)).unwrap_or(u64::MAX),
+    }
+}
+
+fn state(record: &Record, guest: Option<&DomainInfo>, stubdom: Option<&DomainInfo>) -> PairState {
+    let (guest_life, stubdom_life) = (Life::of(guest, &record.guest), Life::of(stubdom, &record.stubdom));
+    match (guest_life, stubdom_life) {
+        (Life::Gone, Life::Gone) => PairState::Gone,
+        _ if !record.running => PairState::Incomplete,
+        (Life::Shutdown(ShutdownReason::Crash | ShutdownReason::Watchdog), _) => PairState::Crashed,
+        (Life::Shutdown(_) | Life::Gone, _) => PairState::ShutDown,
+        (Life::Alive, Life::Shutdown(_) | Life::Gone) => PairState::StubdomDead,
+        (Life::Alive, Life::Alive) if guest.is_some_and(|info| info.paused) => PairState::Paused,
+        (Life::Alive, Life::Alive) => PairState::Running,
+    }
+}

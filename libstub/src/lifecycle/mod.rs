@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! From a config to a running pair, and back to nothing.
+//!
+//! ```text
+//!              preflight   nothing was touched; a refused config ends here
+//!                  |
+//!               shells     guest and stubdomain exist, paused, with their ids in the journal
+//!                  |
+//!    +-------------+--------------+
+//!    | waits for go               | documented order (images without protocol 1)
+//!  stubdom built, tied, rootfs    guest built
+//!  stubdom unpaused               stubdom built, tied, rootfs
+//!  guest built                    SET_TARGET, disks, argv, go
+//!  SET_TARGET, disks, argv, go    stubdom unpaused
+//!    +-------------+--------------+
+//!                  |
+//!             wait: ready         ended by ready, reported failure, either domain's death, deadline, cancel
+//!                  |
+//!           guest unpaused        the pair runs, its record says so
+//! ```
+//!
+//! Whatever fails after preflight ends in [`teardown`]: everything in the record is removed, and what cannot be
+//! removed stays in the record as owed. Destroying a pair is the same teardown.
+
+mod create;
+mod creation;
+mod list;
+mod observe;
+mod operation;
+mod plan;
+mod teardown;
+
+pub use create::{Cause, CreateError, CreateStage, Event, Milestone, Pair, create};
+pub(crate) use plan::paging_pool;
+pub use list::{ListError, PairInfo, PairState, list};
+pub use operation::{Canceller, Operation, Progress};
+pub use teardown::{DestroyError, Destroyed, Owed, destroy};

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Removing everything that a record names. Serves rollback and destroy.
+//!
+//! Every part is idempotent, every part is tried whatever became of the others, and the hypercalls come first:
+//! they need neither the pair's cooperation nor xenstored's. The stubdomain dies before the guest, because its
+//! target reference keeps the guest a zombie.
+
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+use xen_sys::DomId;
+
+use super::operation::{Job, Operation, Reply, Task};
+use crate::config::Name;
+use crate::host::{BackendState, Host, HostError};
+use crate::journal::{DomainMark, Journal, JournalError, Record};
+use crate::xenbus::{Batch, VbdMark, trees};
+
+/// How long blkback may take to let go of a dead domain's disks, and Xen to free its last pages.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often their state is looked at: neither the kernel's sysfs nor Xen's list tells by itself.
+const RELEASE_POLL: Duration = Duration::from_millis(5);
+
+/// Something that could not be removed and is still recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owed {
+    /// What is left.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What a teardown did.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) undone: Vec<String>,
+    pub(super) owed: Vec<Owed>,
+}
+
+/// A pair that is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destroyed {
+    /// Its name.
+    pub name: Name,
+    /// Its uuid.
+    pub uuid: Uuid,
+    /// What was removed, in order.
+    pub undone: Vec<String>,
+}
+
+/// A pair that is not, or not entirely, gone.
+#[derive(Debug, thiserror::Error)]
+pub enum DestroyError {
+    /// No pair has this name.
+    #[error("there is no pair named {0}")]
+    NoSuchPair(Name),
+    /// Some of it could not be removed; the record is kept.
+    #[error("destroy of {name} is not complete")]
+    Owed {
+        /// The pair.
+        name: Name,
+        /// What was removed.
+        undone: Vec<String>,
+        /// What is left.
+        owed: Vec<Owed>,
+    },
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The host cannot be asked.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A defect of this library; the record is kept.
+    #[error("the worker of this operation panicked: {0}")]
+    Panicked(String),
+}
+
+/// Destroys a pair by its name. Asks nothing of the pair itself.
+///
+/// # Errors
+/// [`std::io::Error`] if no event loop or worker can be made; all else comes as the operation's result.
+pub fn destroy(
+    host: Box<dyn Host>,
+    journal: Journal,
+    name: Name,
+) -> std::io::Result<Operation<Destroyed, DestroyError>> {
+    Operation::start(Destruction { host, journal, name })
+}
+
+struct Destruction {
+    host: Box<dyn Host>,
+    journal: Journal,
+    name: Name,
+}
+
+impl Destruction {
+    fn destroy(&self) -> Result<Destroyed, DestroyError> {
+        let record = self.journal.find(&self.name)?;
+        let mut record = record.ok_or_else(|| DestroyError::NoSuchPair(self.name.clone()))?;
+        let Outcome { undone, owed } = teardown(self.host.as_ref(), &self.journal, &mut record);
+        if owed.is_empty() {
+            return Ok(Destroyed { name: self.name.clone(), uuid: record.guest.uuid, undone });
+        }
+        Err(DestroyError::Owed { name: self.name.clone(), undone, owed })
+    }
+}
+
+impl Task for Destruction {
+    type Output = Destroyed;
+    type Error = DestroyError;
+
+    fn run(&mut self, _: Job, _: &dyn Fn(super::Event)) -> Reply<Destroyed, DestroyError> {
+        Reply::Done(self.destroy())
+    }
+
+    fn panicked(&mut self, message: String) -> DestroyError {
+        DestroyError::Panicked(message)
+    }
+}
+
+/// Removes everything that `record` names, and then the record; what stays is owed and stays recorded.
+pub(super) fn teardown(host: &dyn Host, journal: &Journal, record: &mut Record) -> Outcome {
+    let mut outcome = Outcome::default();
+    let this_boot = host.boot_id();
+    match this_boot {
+        Ok(id) if id != record.boot_id => outcome.undone.push("an earlier boot's domains (gone with it)".to_owned()),
+        Ok(_) => Pass { host, outcome: &mut outcome }.run(record),
+        Err(error) => outcome.owe("the whole pair", &error),
+    }
+    let written = if outcome.owed.is_empty() { journal.end(&record.name) } else { journal.update(record) };
+    if let Err(error) = written {
+        outcome.owe("the pair's record", &error);
+    }
+    outcome
+}
+
+impl Outcome {
+    fn owe(&mut self, what: impl Into<String>, why: &dyn std::error::Error) {
+        let what = what.into();
+        let mut reason = why.to_string();
+        let mut source = why.source();
+        while let Some(error) = source {
+            reason = format!("{reason}: {error}");
+            source = error.source();
+        }
+        tracing::warn!(what, reason, "left behind");
+        self.owed.push(Owed { what, why: reason });
+    }
+
+    fn note<T>(&mut self, what: impl Into<String>, result: Result<T, HostError>) -> Option<T> {
+        let what = what.into();
+        match result {
+            Ok(value) => {
+                self.undone.push(what);
+                Some(value)
+            }
+            Err(error) => {
+                self.owe(what, &error);
+                None
+            }
+        }
+    }
+}
+
+struct Pass<'a> {
+    host: &'a dyn Host,
+    outcome: &'a mut Outcome,
+}
+
+impl Pass<'_> {
+    fn run(mut self, record: &mut Record) {
+        let stubdom = self.find(&mut record.stubdom);
+        let guest = self.find(&mut record.guest);
+        // Nothing of the pair runs while its devices go away.
+        for (domid, _) in [guest, stubdom].into_iter().flatten() {
+            let _ = self.host.pause(domid);
+        }
+        let stubdom = self.kill("stubdom", stubdom);
+        let guest = self.kill("guest", guest);
+        let ours = |vbd: &&VbdMark| self.is_ours(vbd.domid, record);
+        let vbds: Vec<VbdMark> = record.vbds.iter().filter(ours).copied().collect();
+        // A backend's nodes stay as long as blkback has the device: they are how it is told to let go.
+        let closed: Vec<VbdMark> = vbds.into_iter().filter(|vbd| self.close(*vbd)).collect();
+        self.wait_gone("stubdom", stubdom);
+        self.wait_gone("guest", guest);
+        self.remove_trees(record, &closed);
+    }
+
+    /// The live domain of a mark, by its id or, if that was never recorded, by its uuid.
+    fn find(&mut self, mark: &mut DomainMark) -> Option<(DomId, Uuid)> {
+        let found = match mark.domid {
+            Some(domid) => self.host.domain(domid),
+            None => self.host.domains().map(|all| all.into_iter().find(|info| info.uuid == mark.uuid)),
+        };
+        match found {
+            Ok(found) => {
+                let domid = found.filter(|info| info.uuid == mark.uuid)?.domid;
+                mark.domid = Some(domid);
+                Some((domid, mark.uuid))
+            }
+            Err(error) => {
+                self.outcome.owe(format!("the domain {}", mark.uuid), &error);
+                None
+            }
+        }
+    }
+
+    /// Whether what is named after a domain id is this record's: ids are used again.
+    fn is_ours(&self, domid: DomId, record: &Record) -> bool {
+        let uuid = if record.guest.domid == Some(domid) { record.guest.uuid } else { record.stubdom.uuid };
+        match self.host.domain(domid) {
+            Ok(Some(info)) => info.uuid == uuid,
+            Ok(None) | Err(_) => true,
+        }
+    }
+
+    /// Destroys a domain; gives it back if it is on its way out.
+    fn kill(&mut self, role: &str, domain: Option<(DomId, Uuid)>) -> Option<(DomId, Uuid)> {
+        let (domid, _) = domain?;
+        let destroyed = self.host.destroy(domid);
+        self.outcome.note(format!("{role} {domid}"), destroyed)?;
+        domain
+    }
+
+    fn close(&mut self, vbd: VbdMark) -> bool {
+        let what = format!("vbd {} of domain {}", vbd.devid, vbd.domid);
+        let closed = self.host.read(&format!("{}/state", vbd.backend())).and_then(|state| match state {
+            Some(_) => self.host.apply(&vbd.force_close()),
+            None => Ok(()),
+        });
+        let host = self.host;
+        self.outcome.note(what.clone(), closed).is_some()
+            && self.wait(&what, "blkback still holds it", || {
+                Ok(host.backend(vbd.domid, vbd.devid)? == BackendState::Absent)
+            })
+    }
+
+    fn wait_gone(&mut self, role: &str, domain: Option<(DomId, Uuid)>) {
+        let Some((domid, uuid)) = domain else { return };
+        let host = self.host;
+        self.wait(&format!("{role} {domid}"), "Xen still lists it: something holds its pages", || {
+            Ok(host.domain(domid)?.is_none_or(|info| info.uuid != uuid))
+        });
+    }
+
+    fn wait(&mut self, what: &str, held: &str, mut released: impl FnMut() -> Result<bool, HostError>) -> bool {
+        let deadline = Instant::now() + RELEASE_TIMEOUT;
+        loop {
+            match released() {
+                Ok(true) => return true,
+                Ok(false) if Instant::now() >= deadline => {
+                    self.outcome.owed.push(Owed { what: what.to_owned(), why: held.to_owned() });
+                    return false;
+                }
+                Ok(false) => std::thread::sleep(RELEASE_POLL),
+                Err(error) => {
+                    self.outcome.owe(what, &error);
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn remove_trees(&mut self, record: &Record, closed: &[VbdMark]) {
+        let mut batch = Batch::default();
+        for vbd in closed {
+            batch.remove(vbd.backend());
+        }
+        let mut emptied: Vec<String> = closed.iter().map(VbdMark::backends).collect();
+        emptied.sort_unstable();
+        emptied.dedup();
+        let left = |directory: &String| record.vbds.iter().any(|vbd| vbd.backends() == *directory && !closed.contains(vbd));
+        emptied.into_iter().filter(|directory| !left(directory)).for_each(|directory| batch.remove(directory));
+        for mark in [record.stubdom, record.guest] {
+            let Some(domid) = mark.domid else { continue };
+            if self.is_ours(domid, record) {
+                trees(domid, mark.uuid).into_iter().for_each(|tree| batch.remove(tree));
+            }
+        }
+        if !batch.ops().is_empty() {
+            let removed = self.host.apply(&batch);
+            self.outcome.note("nodes in xenstore", removed);
+        }
+    }
+}

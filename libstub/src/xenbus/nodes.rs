@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The nodes of a domain, a console and a device model (Xen's `docs/misc/xenstore-paths.pandoc`).
+
+use proto::keys;
+use uuid::Uuid;
+use xen_sys::{DomId, Kib};
+
+use super::batch::{Access, Batch};
+use crate::host::Built;
+
+/// How much a console may buffer in xenconsoled.
+const CONSOLE_LIMIT: &str = "1048576";
+
+/// A domain's skeleton, before it is built: what names it, and what it may write itself.
+pub(crate) fn shell(domid: DomId, uuid: Uuid, name: &str) -> Batch {
+    let home = keys::home(domid.get());
+    let vm = keys::vm(&uuid.to_string());
+    let mut batch = Batch::default();
+    batch.remove(&home);
+    batch.remove(&vm);
+    batch.node(&home, Access::ReadBy(domid));
+    batch.node(&vm, Access::ReadBy(domid));
+    batch.write(format!("{vm}/uuid"), uuid.to_string());
+    batch.write(format!("{vm}/name"), name);
+    batch.write(format!("{home}/vm"), vm);
+    batch.write(format!("{home}/name"), name);
+    batch.write(format!("{home}/domid"), domid.to_string());
+    for directory in ["cpu", "memory", "device", "control"] {
+        batch.node(format!("{home}/{directory}"), Access::ReadBy(domid));
+    }
+    for answer in ["shutdown", "sysrq", "feature-poweroff", "feature-reboot", "feature-suspend", "feature-s3", "feature-s4"] {
+        batch.node(format!("{home}/control/{answer}"), Access::OwnedBy(domid));
+    }
+    batch.write(format!("{home}/control/platform-feature-multiprocessor-suspend"), "1");
+    batch.write(format!("{home}/control/platform-feature-xs_reset_watches"), "1");
+    batch.node(format!("{home}/device/suspend/event-channel"), Access::OwnedBy(domid));
+    for own in ["data", "drivers", "feature", "attr", "error"] {
+        batch.node(format!("{home}/{own}"), Access::OwnedBy(domid));
+    }
+    batch
+}
+
+/// What a built domain reads about itself; written before it is introduced.
+pub(crate) fn connect(domid: DomId, memory: Kib, vcpus: u32, built: &Built) -> Batch {
+    let home = keys::home(domid.get());
+    let mut batch = Batch::default();
+    batch.write(format!("{home}/memory/static-max"), memory.get().to_string());
+    batch.write(format!("{home}/memory/target"), memory.get().to_string());
+    batch.write(format!("{home}/memory/videoram"), "0");
+    batch.write(format!("{home}/store/port"), built.store.port.get().to_string());
+    batch.write(format!("{home}/store/ring-ref"), built.store.gfn.get().to_string());
+    for cpu in 0..vcpus {
+        batch.write(format!("{home}/cpu/{cpu}/availability"), "online");
+    }
+    batch.extend(console(domid, built));
+    batch
+}
+
+/// Console 0, which xenconsoled serves. The domain reads it only (XSA-57).
+pub(crate) fn console(domid: DomId, built: &Built) -> Batch {
+    let console = format!("{}/console", keys::home(domid.get()));
+    let mut batch = Batch::default();
+    batch.node(&console, Access::ReadBy(domid));
+    batch.write(format!("{console}/type"), "xenconsoled");
+    batch.write(format!("{console}/limit"), CONSOLE_LIMIT);
+    batch.write(format!("{console}/output"), "pty");
+    batch.write(format!("{console}/tty"), "");
+    batch.write(format!("{console}/port"), built.console.port.get().to_string());
+    batch.write(format!("{console}/ring-ref"), built.console.gfn.get().to_string());
+    batch
+}
+
+/// The two ids and the guest's identity that the stubdomain's nodes are made from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stubdom {
+    pub(crate) domid: DomId,
+    pub(crate) guest: DomId,
+    pub(crate) guest_uuid: Uuid,
+}
+
+/// Ties a stubdomain to its guest: `target`, which Linux reads once at boot, and the directory where it reports.
+pub(crate) fn target(stubdom: Stubdom) -> Batch {
+    let (home, guest) = (keys::home(stubdom.domid.get()), keys::home(stubdom.guest.get()));
+    let mut batch = Batch::default();
+    batch.write(format!("{home}/{}", keys::TARGET), stubdom.guest.to_string());
+    batch.node(format!("{home}/device-model"), Access::ReadBy(stubdom.domid));
+    batch.node(
+        keys::device_model(stubdom.domid.get(), stubdom.guest.get()),
+        Access::OwnedByReadBy(stubdom.domid, stubdom.guest),
+    );
+    batch.write(format!("{guest}/image/device-model-domid"), stubdom.domid.to_string());
+    batch
+}
+
+/// QEMU's arguments, what hvmloader must know, and the key that releases QEMU.
+pub(crate) fn qemu_release(stubdom: Stubdom, argv: &[(String, &str)]) -> Batch {
+    let guest = keys::home(stubdom.guest.get());
+    let mut batch = Batch::default();
+    batch.write(format!("{guest}/hvmloader/bios"), "seabios");
+    // QEMU cannot follow a relocation of the guest's memory.
+    batch.write(format!("{guest}/hvmloader/allow-memory-relocate"), "0");
+    for key in ["acpi", "acpi_s3", "acpi_s4"] {
+        batch.write(format!("{guest}/platform/{key}"), "1");
+    }
+    batch.write(format!("{guest}/platform/device-model"), "qemu_xen");
+    let directory = keys::dm_argv(&keys::vm(&stubdom.guest_uuid.to_string()));
+    batch.node(&directory, Access::ReadBy(stubdom.domid));
+    for (name, value) in argv {
+        batch.write(format!("{directory}/{name}"), value);
+    }
+    let report = keys::device_model(stubdom.domid.get(), stubdom.guest.get());
+    // dom0's node in the stubdomain's directory: the stubdomain may only read it.
+    batch.write_as(format!("{report}/{}", keys::name::GO), keys::GO, Access::ReadBy(stubdom.domid));
+    batch
+}
+
+/// The trees of a domain that nobody but the toolstack removes.
+pub(crate) fn trees(domid: DomId, uuid: Uuid) -> Vec<String> {
+    vec![keys::home(domid.get()), keys::vm(&uuid.to_string())]
+}

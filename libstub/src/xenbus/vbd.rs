@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! A virtual block device, served by dom0's blkback without any script.
+//!
+//! blkback watches `physical-device` from its probe on, and the watch fires at once, so the node is written in
+//! the transaction that creates the device (Linux `drivers/block/xen-blkback/xenbus.c`).
+
+use proto::keys;
+use xen_sys::DomId;
+
+use super::batch::{Access, Batch};
+use crate::config::{DiskMode, Vdev};
+
+/// XenbusState of xen/io/xenbus.h.
+const INITIALISING: &str = "1";
+const CLOSING: &str = "5";
+
+/// A vbd to be made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Vbd {
+    pub(crate) domid: DomId,
+    pub(crate) vdev: Vdev,
+    pub(crate) mode: DiskMode,
+    pub(crate) bootable: bool,
+    /// The block device behind it.
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+}
+
+/// What names a vbd for its removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct VbdMark {
+    pub(crate) domid: DomId,
+    pub(crate) devid: u32,
+}
+
+impl Vbd {
+    pub(crate) fn mark(&self) -> VbdMark {
+        VbdMark { domid: self.domid, devid: self.vdev.devid() }
+    }
+
+    /// Both ends of the device, in the state where blkback takes it up.
+    pub(crate) fn create(&self) -> Batch {
+        let (frontend, backend) = (self.mark().frontend(), self.mark().backend());
+        let devid = self.vdev.devid();
+        let mut batch = Batch::default();
+        batch.remove(&frontend);
+        batch.remove(&backend);
+        batch.node(&frontend, Access::OwnedByReadBy(self.domid, DomId::DOM0));
+        batch.write(format!("{frontend}/backend"), &backend);
+        batch.write(format!("{frontend}/backend-id"), "0");
+        batch.write(format!("{frontend}/state"), INITIALISING);
+        batch.write(format!("{frontend}/virtual-device"), devid.to_string());
+        batch.write(format!("{frontend}/device-type"), "disk");
+        batch.write(format!("{frontend}/trusted"), "1");
+        batch.node(&backend, Access::ReadBy(self.domid));
+        batch.write(format!("{backend}/frontend"), &frontend);
+        batch.write(format!("{backend}/frontend-id"), self.domid.to_string());
+        batch.write(format!("{backend}/online"), "1");
+        batch.write(format!("{backend}/removable"), "0");
+        batch.write(format!("{backend}/bootable"), if self.bootable { "1" } else { "0" });
+        batch.write(format!("{backend}/dev"), self.vdev.to_string());
+        batch.write(format!("{backend}/type"), "phy");
+        batch.write(format!("{backend}/mode"), self.mode.as_str());
+        batch.write(format!("{backend}/device-type"), "disk");
+        batch.write(format!("{backend}/physical-device"), format!("{:x}:{:x}", self.major, self.minor));
+        batch.write(format!("{backend}/hotplug-status"), "connected");
+        batch.write(format!("{backend}/state"), INITIALISING);
+        batch
+    }
+}
+
+impl VbdMark {
+    pub(crate) fn frontend(&self) -> String {
+        format!("{}/device/vbd/{}", keys::home(self.domid.get()), self.devid)
+    }
+
+    pub(crate) fn backend(&self) -> String {
+        format!("{}/backend/vbd/{}/{}", keys::home(DomId::DOM0.get()), self.domid, self.devid)
+    }
+
+    /// The directory of all vbds of the domain in dom0's tree.
+    pub(crate) fn backends(&self) -> String {
+        format!("{}/backend/vbd/{}", keys::home(DomId::DOM0.get()), self.domid)
+    }
+
+    /// Makes blkback let go without the domain's consent: its frontend vanishes, and state 5 in the same
+    /// transaction is what lets the kernel end in state 6.
+    pub(crate) fn force_close(&self) -> Batch {
+        let backend = self.backend();
+        let mut batch = Batch::default();
+        batch.remove(self.frontend());
+        batch.write(format!("{backend}/online"), "0");
+        batch.write(format!("{backend}/state"), CLOSING);
+        batch
+    }
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! How a failure is told: what was tried, on which domains, what happened, what was undone, what is owed.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use libstub::{Cause, ConfigError, CreateError, CreateStage, DestroyError, HostError, ListError, Owed};
+use serde_json::{Value, json};
+
+use crate::exit_code::Status;
+
+/// A failed command.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: Status,
+    /// One line: what failed.
+    what: String,
+    /// Why, outermost first.
+    causes: Vec<String>,
+    details: Details,
+}
+
+#[derive(Debug, Default)]
+struct Details {
+    guest: Option<u16>,
+    stubdom: Option<u16>,
+    stage: Option<String>,
+    console: Vec<String>,
+    undone: Vec<String>,
+    owed: Vec<Owed>,
+    remedy: Option<String>,
+}
+
+impl Failure {
+    fn new(status: Status, error: &dyn Error) -> Self {
+        let mut causes = Vec::new();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            causes.push(cause.to_string());
+            source = cause.source();
+        }
+        Self { status, what: error.to_string(), causes, details: Details::default() }
+    }
+
+    fn remedy(mut self, text: impl Into<String>) -> Self {
+        self.details.remedy = Some(text.into());
+        self
+    }
+
+    /// A command line that cannot be used.
+    pub(crate) fn usage(error: &dyn Error) -> Self {
+        Self::new(Status::Usage, error)
+    }
+
+    /// This process, not the pair, is at fault.
+    pub(crate) fn internal(error: &std::io::Error) -> Self {
+        Self::new(Status::Failed, error)
+    }
+
+    /// Tells the failure and gives its exit status.
+    pub(crate) fn report(&self, as_json: bool) -> ExitCode {
+        if as_json {
+            println!("{:#}", self.as_json());
+        } else {
+            eprint!("{}", self.as_text());
+        }
+        self.status.into()
+    }
+
+    fn as_json(&self) -> Value {
+        let details = &self.details;
+        let owed: Vec<Value> =
+            details.owed.iter().map(|owed| json!({ "what": owed.what, "why": owed.why })).collect();
+        json!({
+            "version": 1,
+            "error": {
+                "status": self.status.number(),
+                "what": self.what,
+                "causes": self.causes,
+                "guest": details.guest,
+                "stubdom": details.stubdom,
+                "stage": details.stage,
+                "console": details.console,
+                "undone": details.undone,
+                "owed": owed,
+                "remedy": details.remedy,
+            }
+        })
+    }
+
+    fn as_text(&self) -> String {
+        let mut text = format!("error: {}\n", self.what);
+        for cause in &self.causes {
+            text += &format!("  because: {cause}\n");
+        }
+        let details = &self.details;
+        if !details.console.is_empty() {
+            text += "  the stubdom's last words:\n";
+            for line in &details.console {
+                text += &format!("    | {line}\n");
+            }
+        }
+        if !details.undone.is_empty() {
+            text += &format!("  removed: {}\n", details.undone.join(", "));
+        }
+        for owed in &details.owed {
+            text += &format!("  left behind: {} ({})\n", owed.what, owed.why);
+        }
+        if let Some(remedy) = &details.remedy {
+            text += &format!("  what to do: {remedy}\n");
+        }
+        text
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Status::Usage, &error)
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        Self::new(Status::HostUnusable, &error)
+            .remedy("run this as root in the dom0 of a Xen that this stubctl was built for")
+    }
+}
+
+impl From<ListError> for Failure {
+    fn from(error: ListError) -> Self {
+        let status = if matches!(error, ListError::Host(_)) { Status::HostUnusable } else { Status::Failed };
+        Self::new(status, &error)
+    }
+}
+
+impl From<CreateError> for Failure {
+    fn from(error: CreateError) -> Self {
+        let status = match &error.cause {
+            _ if !error.owed.is_empty() => Status::Owed,
+            Cause::Unfit(_) | Cause::Image(_) => Status::HostUnusable,
+            _ => Status::Failed,
+        };
+        let mut failure = Self::new(status, &error);
+        failure.details = Details {
+            guest: error.guest.map(|domid| domid.get()),
+            stubdom: error.stubdom.map(|domid| domid.get()),
+            stage: Some(error.stage.to_string()),
+            console: error.console,
+            undone: error.undone,
+            owed: error.owed,
+            remedy: None,
+        };
+        match (status, error.stage) {
+            (Status::Owed, _) => failure.remedy(format!("stubctl destroy {} tries again", error.name)),
+            (_, CreateStage::Preflight) => failure.remedy("nothing was touched"),
+            _ => failure,
+        }
+    }
+}
+
+impl From<DestroyError> for Failure {
+    fn from(error: DestroyError) -> Self {
+        let status = match &error {
+            DestroyError::NoSuchPair(_) => Status::Usage,
+            DestroyError::Host(_) => Status::HostUnusable,
+            DestroyError::Owed { .. } | DestroyError::Panicked(_) => Status::Owed,
+            DestroyError::Journal(_) => Status::Failed,
+        };
+        let failure = Self::new(status, &error);
+        match error {
+            DestroyError::Owed { name, undone, owed } => {
+                let mut failure = failure.remedy(format!("stubctl destroy {name} tries again"));
+                (failure.details.undone, failure.details.owed) = (undone, owed);
+                failure
+            }
+            DestroyError::NoSuchPair(_) => failure.remedy("stubctl list names the pairs there are"),
+            _ => failure,
+        }
+    }
+}

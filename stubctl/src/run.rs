@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! This program's event loop: one operation, and the signals that cancel it.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Instant;
+
+use libstub::{Event, Operation, Progress};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+const OPERATION: Token = Token(0);
+const SIGNALS: Token = Token(1);
+
+/// Runs an operation to its end. SIGINT, SIGTERM and SIGHUP cancel it; it still ends by itself, undone.
+pub(crate) fn run<T, E>(
+    mut operation: Operation<T, E>,
+    mut on_event: impl FnMut(Event),
+) -> io::Result<Result<T, E>>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    let mut poll = Poll::new()?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+    poll.registry().register(&mut SourceFd(&operation.as_raw_fd()), OPERATION, Interest::READABLE)?;
+    let mut events = Events::with_capacity(4);
+    loop {
+        while let Some(progress) = operation.dispatch()? {
+            match progress {
+                Progress::Event(event) => on_event(event),
+                Progress::Done(result) => return Ok(result),
+            }
+        }
+        let timeout = operation.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        match poll.poll(&mut events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => result?,
+        }
+        if signals.pending().next().is_some() {
+            operation.cancel();
+        }
+    }
+}

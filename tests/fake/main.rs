@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Ring 1: the lifecycle over a host in memory that fails at every call in turn.
+
+mod order;
+mod sweep;
+
+use std::path::Path;
+
+use libstub::host::fake::{Behaviour, FakeHost};
+use libstub::{CreateError, GuestConfig, Journal, Name, Pair};
+use proto::manifest::Manifest;
+
+/// A host in memory, a journal, and a config whose files exist.
+struct Bench {
+    host: FakeHost,
+    journal: Journal,
+    config: GuestConfig,
+    directory: tempfile::TempDir,
+}
+
+impl Bench {
+    /// A pair whose image waits for `stub/go`.
+    fn new(behaviour: Behaviour) -> Self {
+        Self::with(behaviour, "stubdomain_image = \"DIR\"")
+    }
+
+    /// A pair with these lines about its image, where DIR is a directory that holds an image's files.
+    fn with(behaviour: Behaviour, image: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name);
+        for name in ["kernel", "ramdisk", "rootfs.img", "disk"] {
+            std::fs::write(at(name), [0; 512]).expect("a file");
+        }
+        std::fs::write(at("manifest.json"), manifest().to_json()).expect("a file");
+        let image = image.replace("DIR", &directory.path().display().to_string());
+        let disk = at("disk");
+        let text = format!(
+            "name = \"g\"\nmemory = 16\nstubdomain_timeout = 1\ndisk = [ \"{},raw,xvda,rw\" ]\n{image}\n",
+            disk.display()
+        );
+        let config = GuestConfig::parse(&text, Path::new("g.cfg")).expect("a valid config");
+        let journal = Journal::new(at("journal"));
+        let host = FakeHost::new(behaviour).expect("a fake host");
+        Self { host, journal, config, directory }
+    }
+
+    fn create(&self) -> Result<Pair, CreateError> {
+        let operation = libstub::create(Box::new(self.host.clone()), self.journal.clone(), self.config.clone());
+        operation.expect("an event loop").wait(|_| {}).expect("an event loop")
+    }
+
+    fn destroy(&self) -> Result<libstub::Destroyed, libstub::DestroyError> {
+        let name = Name::new("g").expect("a name");
+        let operation = libstub::destroy(Box::new(self.host.clone()), self.journal.clone(), name);
+        operation.expect("an event loop").wait(|_| {}).expect("an event loop")
+    }
+
+    /// What is left of anything: on the host, and in the journal.
+    fn remains(&self) -> Vec<String> {
+        let mut remains = self.host.remains();
+        if let Ok(records) = std::fs::read_dir(self.directory.path().join("journal")) {
+            remains.extend(records.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())));
+        }
+        remains
+    }
+}
+
+fn manifest() -> Manifest {
+    let file = |name: &str| (name.to_owned(), String::new());
+    Manifest {
+        protocol: proto::PROTOCOL,
+        xen: "4.17".to_owned(),
+        qemu: String::new(),
+        kernel: String::new(),
+        rootfs: "erofs".to_owned(),
+        cmdline: String::new(),
+        min_memory_mib: 64,
+        digests: ["kernel", "ramdisk", "rootfs.img"].map(file).into(),
+        contents: Vec::new(),
+    }
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What must come before what.
+
+use libstub::Cause;
+use libstub::host::fake::{Behaviour, Fault};
+
+use super::Bench;
+
+/// The place of the first call that starts with `call`.
+fn place(calls: &[String], call: &str) -> usize {
+    calls.iter().position(|made| made.contains(call)).unwrap_or_else(|| panic!("no {call:?} in {calls:#?}"))
+}
+
+#[test]
+fn a_guest_runs_last_and_only_after_the_ready_key() {
+    let bench = Bench::new(Behaviour::Ready);
+    bench.host.fail(Fault::None);
+    let pair = bench.create().expect("created");
+    let calls = bench.host.calls();
+    let (guest, stubdom) = (pair.guest, pair.stubdom);
+    let unpause_stubdom = place(&calls, &format!("unpause {stubdom}"));
+    let unpause_guest = place(&calls, &format!("unpause {guest}"));
+    assert!(place(&calls, &format!("write /local/domain/{stubdom}/target")) < unpause_stubdom);
+    assert!(place(&calls, &format!("set_target {stubdom}")) < unpause_stubdom);
+    assert!(place(&calls, "watch @releaseDomain") < unpause_stubdom);
+    let release = place(&calls, "stub/go");
+    assert!(place(&calls, &format!("set_store_target {stubdom}")) < release);
+    let ready = place(&calls, &format!("read /local/domain/{stubdom}/device-model/{guest}/state"));
+    assert!(release < ready && ready < unpause_guest);
+    assert!(unpause_stubdom < place(&calls, &format!("build_hvm {guest}")), "the guest is built while the stubdom boots");
+    assert_eq!(unpause_guest, calls.len() - 1, "something came after the guest's unpause: {calls:#?}");
+}
+
+#[test]
+fn an_image_that_may_not_wait_finds_everything_ready_when_it_runs() {
+    let files = "stubdomain_kernel = \"DIR/kernel\"\nstubdomain_ramdisk = \"DIR/ramdisk\"";
+    let bench = Bench::with(Behaviour::Ready, files);
+    bench.host.fail(Fault::None);
+    let pair = bench.create().expect("created");
+    let calls = bench.host.calls();
+    let unpause = place(&calls, &format!("unpause {}", pair.stubdom));
+    for before in [format!("build_hvm {}", pair.guest), format!("set_store_target {}", pair.stubdom), "dm-argv/001".into()] {
+        assert!(place(&calls, &before) < unpause, "{before}");
+    }
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused_before_anything_is_made() {
+    let bench = Bench::new(Behaviour::Ready);
+    bench.create().expect("created");
+    let before = bench.remains();
+    let error = bench.create().expect_err("the name is taken");
+    assert!(matches!(error.cause, Cause::Journal(libstub::JournalError::Exists(_))), "{error:?}");
+    assert_eq!(bench.remains(), before);
+}
