@@ -1,3 +1,64 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Placeholder.
-fn main() {}
+//! Chores of the project, as `cargo xtask <chore>`. Depends on no other member: it runs cargo for them.
+#![forbid(unsafe_code)]
+
+mod build;
+mod cache;
+mod demo;
+mod guest;
+mod image;
+mod lab;
+mod packages;
+mod step;
+mod test;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The workspace's root: where this program was built.
+fn workspace() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask).to_owned()
+}
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Chores: the dom0 lab, the image, the tests, the demo")]
+struct Args {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// From this machine to a running guest on a real Xen, and what happened
+    Demo(demo::Args),
+    /// Run the three test rings
+    Test(test::Args),
+    /// The dom0 lab: a real Xen and dom0 in emulation
+    #[command(subcommand)]
+    Dom0(lab::Command),
+    /// Build the stubdomain image into target/image/
+    Image,
+    /// Formatting, lints and house rules
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().chore {
+        Chore::Demo(args) => demo::run(&args),
+        Chore::Test(args) => test::run(&args),
+        Chore::Dom0(command) => lab::command(&command),
+        Chore::Image => image::ensure(lab::Xen::default()).map(|dir| {
+            println!("{}", dir.display());
+            ExitCode::SUCCESS
+        }),
+        Chore::Tidy => tidy::run(),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

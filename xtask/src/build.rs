@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What cargo builds for the lab: release binaries, static programs, test binaries.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::lab::Xen;
+use crate::{packages, step, workspace};
+
+/// The only target: the stubdomain and the lab are x86-64.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// One target directory per Xen release: xenctrl-sys does not notice that headers changed.
+pub(crate) fn target_dir(xen: Xen) -> PathBuf {
+    workspace().join(format!("target/xen-{}", xen.release()))
+}
+
+/// A cargo command over the members that need Xen's headers.
+pub(crate) fn cargo(xen: Xen) -> Command {
+    let mut cargo = bare_cargo();
+    cargo.env("CARGO_TARGET_DIR", target_dir(xen));
+    cargo
+}
+
+fn bare_cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    cargo
+}
+
+/// Builds the release binaries that dom0 gets in its PATH.
+pub(crate) fn release(xen: Xen) -> Result<Vec<PathBuf>> {
+    packages::ensure(&[packages::BUILD])?;
+    step::quiet("build stubctl", cargo(xen).args(["build", "--release", "--package", "stubctl"]))?;
+    Ok(vec![target_dir(xen).join("release/stubctl")])
+}
+
+/// Builds the image builder for this machine.
+pub(crate) fn stub_image() -> Result<PathBuf> {
+    packages::ensure(&[packages::BUILD])?;
+    step::quiet("build stub-image", bare_cargo().args(["build", "--release", "--package", "stub-image"]))?;
+    Ok(workspace().join("target/release/stub-image"))
+}
+
+/// The static programs: PID 1 of the stubdomain and PID 1 of the Linux guest.
+pub(crate) struct Inits {
+    pub(crate) stubdom: PathBuf,
+    pub(crate) guest: PathBuf,
+}
+
+/// Builds the static programs.
+pub(crate) fn inits() -> Result<Inits> {
+    packages::ensure(&[packages::BUILD])?;
+    let target = workspace().join("target/static");
+    step::quiet(
+        "build the static inits",
+        bare_cargo().env("CARGO_TARGET_DIR", &target).env("RUSTFLAGS", "-C target-feature=+crt-static").args(
+            [
+                "build",
+                "--profile",
+                "init",
+                "--target",
+                TARGET,
+                "--package",
+                "stub-init",
+                "--package",
+                "guest-init",
+            ],
+        ),
+    )?;
+    let dir = target.join(TARGET).join("init");
+    Ok(Inits { stubdom: dir.join("stub-init"), guest: dir.join("guest-init") })
+}
+
+/// A test binary that cargo built.
+pub(crate) struct TestBinary {
+    /// The name of its target: `lifecycle`, or a crate's name for its unit tests.
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+/// Builds test binaries, chosen by cargo's own arguments, and says where they are.
+pub(crate) fn tests(xen: Xen, name: &str, args: &[&str]) -> Result<Vec<TestBinary>> {
+    packages::ensure(&[packages::BUILD])?;
+    let out = step::output(
+        name,
+        cargo(xen).args(["test", "--no-run", "--message-format=json-render-diagnostics"]).args(args),
+    )?;
+    let mut binaries = Vec::new();
+    for message in out.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+        let executable = message["executable"].as_str();
+        if let (Some("compiler-artifact"), Some(path)) = (message["reason"].as_str(), executable)
+            && message["profile"]["test"] == true
+        {
+            let name = message["target"]["name"].as_str().context("a target without a name")?.to_owned();
+            binaries.push(TestBinary { name, path: PathBuf::from(path) });
+        }
+    }
+    binaries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(binaries)
+}
+
+/// Bytes of a file, for keys of what is made from it.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}

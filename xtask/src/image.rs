@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The stubdomain image of the lab, from the lab's own packages: its QEMU must fit its Xen.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::lab::{Root, Xen};
+use crate::{build, cache, packages, step, workspace};
+
+/// Builds `target/image/` unless it is there and made of the same things.
+pub(crate) fn ensure(xen: Xen) -> Result<PathBuf> {
+    packages::ensure(&[packages::IMAGE])?;
+    let root = Root::ensure(xen)?;
+    let init = build::inits()?.stubdom;
+    let builder = build::stub_image()?;
+    let image = workspace().join("target/image");
+    let stamp = workspace().join("target/image.key");
+    let key = cache::key(&[root.key().as_bytes(), &build::bytes(&init)?, &build::bytes(&builder)?]);
+    if image.join("manifest.json").exists() && fs::read_to_string(&stamp).is_ok_and(|old| old == key) {
+        return Ok(image);
+    }
+    step::quiet(
+        "build the stubdomain image",
+        Command::new(&builder)
+            .arg("build")
+            .arg("--root")
+            .arg(root.tree())
+            .arg("--init")
+            .arg(&init)
+            .arg("--out")
+            .arg(&image),
+    )?;
+    fs::write(stamp, key)?;
+    Ok(image)
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! dom0's root filesystem, as a directory (the stubdomain's QEMU and kernel come from it) and as a disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::Xen;
+use crate::{cache, packages, step};
+
+/// The first thing dom0 runs: the rest comes with each boot, so that a change there makes no new root.
+const FIRST_INIT: &str = include_str!("first-init.sh");
+
+/// What dom0 has beside a minimal Debian and Xen.
+const PACKAGES: &[&str] = &[
+    "linux-image-amd64",
+    "xenstore-utils",
+    "qemu-system-xen",
+    "seabios",
+    "udev",
+    "kmod",
+    "iproute2",
+    "procps",
+];
+
+/// A dom0's root filesystem in the cache.
+pub(crate) struct Root {
+    dir: PathBuf,
+}
+
+impl Root {
+    /// Finds it, or makes it (one to two minutes).
+    pub(crate) fn ensure(xen: Xen) -> Result<Self> {
+        packages::ensure(&[packages::LAB])?;
+        let release = xen.release();
+        let mut list = PACKAGES.join(",");
+        list.push_str(&format!(",xen-hypervisor-{release}-amd64,xen-utils-{release}"));
+        let name = format!("dom0-{release}");
+        let dir = cache::dir(&name, &[list.as_bytes(), FIRST_INIT.as_bytes()], |dir| {
+            make(dir, xen, &list).context("cannot make dom0's root filesystem")
+        })?;
+        Ok(Self { dir })
+    }
+
+    /// The root filesystem as a directory.
+    pub(crate) fn tree(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    /// The root filesystem as an ext4 disk labelled `lab-root`.
+    pub(crate) fn disk(&self) -> PathBuf {
+        self.dir.join("disk")
+    }
+
+    /// Xen itself, unpacked for multiboot.
+    pub(crate) fn xen(&self) -> PathBuf {
+        self.dir.join("xen")
+    }
+
+    /// dom0's kernel.
+    pub(crate) fn kernel(&self) -> Result<PathBuf> {
+        newest(&self.tree().join("boot"), "vmlinuz-")
+    }
+
+    /// dom0's ramdisk.
+    pub(crate) fn initrd(&self) -> Result<PathBuf> {
+        newest(&self.tree().join("boot"), "initrd.img-")
+    }
+
+    /// What was made when: goes into names of things made from it.
+    pub(crate) fn key(&self) -> String {
+        self.dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+}
+
+fn make(dir: &Path, xen: Xen, list: &str) -> Result<()> {
+    let tar = dir.join("root.tar");
+    let tree = dir.join("root");
+    step::quiet(
+        &format!("dom0 of Debian {} with Xen {}", xen.debian(), xen.release()),
+        Command::new("mmdebstrap")
+            .args(["--variant=minbase", &format!("--include={list}"), xen.debian()])
+            .arg(&tar),
+    )?;
+    fs::create_dir(&tree)?;
+    step::quiet("unpack it", Command::new("tar").arg("-C").arg(&tree).arg("-xf").arg(&tar))?;
+    fs::remove_file(&tar)?;
+    let init = tree.join("lab-init");
+    fs::write(&init, FIRST_INIT)?;
+    set_executable(&init)?;
+    fs::create_dir_all(tree.join("lab"))?;
+    let packed = newest(&tree.join("boot"), &format!("xen-{}-amd64.gz", xen.release()))?;
+    let unpacked = Command::new("gunzip").arg("-c").arg(&packed).output()?;
+    fs::write(dir.join("xen"), unpacked.stdout)?;
+    super::boot::ext4(&dir.join("disk"), "lab-root", &tree, 2560)
+}
+
+pub(super) fn set_executable(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
+}
+
+fn newest(dir: &Path, prefix: &str) -> Result<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(dir)
+        .with_context(|| format!("cannot list {}", dir.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)))
+        .collect();
+    found.sort();
+    found.pop().with_context(|| format!("no {prefix}* in {}", dir.display()))
+}

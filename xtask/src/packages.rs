@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Debian packages that the chores need on this machine.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::step;
+
+/// What compiling the workspace needs.
+pub(crate) const BUILD: &[&str] = &["gcc", "libc6-dev", "libxen-dev", "libclang-dev", "pkg-config"];
+/// What making and booting the lab needs.
+pub(crate) const LAB: &[&str] = &["qemu-system-x86", "mmdebstrap", "e2fsprogs"];
+/// What making the stubdomain image needs.
+pub(crate) const IMAGE: &[&str] = &["erofs-utils"];
+/// What making the Linux guest's disk needs.
+pub(crate) const GUEST: &[&str] =
+    &["syslinux", "syslinux-common", "extlinux", "mtools", "dosfstools", "fdisk"];
+
+/// Installs what is missing of `wanted`, or says how to.
+pub(crate) fn ensure(wanted: &[&[&str]]) -> Result<()> {
+    let missing: Vec<&str> =
+        wanted.iter().flat_map(|set| set.iter()).copied().filter(|p| !installed(p)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    if !is_root() {
+        bail!("these packages are missing; run: apt-get install --no-install-recommends {list}");
+    }
+    step::quiet("package lists", Command::new("apt-get").args(["-q", "update"]))?;
+    step::quiet(
+        &format!("install {list}"),
+        Command::new("apt-get")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-q", "-y", "--no-install-recommends", "install"])
+            .args(&missing),
+    )
+}
+
+fn installed(package: &str) -> bool {
+    Command::new("dpkg-query")
+        .args(["-W", "-f=${db:Status-Status}", package])
+        .output()
+        .is_ok_and(|out| out.stdout.starts_with(b"installed"))
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.trim_ascii() == b"0")
+}
