@@ -104,9 +104,14 @@ impl Image {
         let unusable = |reason: String| ImageError::Unusable { path: directory.to_owned(), reason };
         let file = directory.join(manifest::FILE);
         let text = fs::read(&file).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
-        let manifest = Manifest::from_json(&text).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
+        let manifest =
+            Manifest::from_json(&text).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
         if manifest.protocol != proto::PROTOCOL {
-            return Err(unusable(format!("it speaks stubdom protocol {}, not {}", manifest.protocol, proto::PROTOCOL)));
+            return Err(unusable(format!(
+                "it speaks stubdom protocol {}, not {}",
+                manifest.protocol,
+                proto::PROTOCOL
+            )));
         }
         if manifest.xen != xen {
             return Err(unusable(format!("its QEMU was linked for Xen {}, this is Xen {xen}", manifest.xen)));

@@ -36,6 +36,6 @@ pub use host::{HostError, XenHost};
 pub use image::{Image, ImageError};
 pub use journal::{DIRECTORY, Journal, JournalError};
 pub use lifecycle::{
-    Canceller, Cause, CreateError, CreateStage, DestroyError, Destroyed, Event, ListError, Milestone, Operation,
-    Owed, Pair, PairInfo, PairState, Progress, create, destroy, list,
+    Canceller, Cause, CreateError, CreateStage, DestroyError, Destroyed, Event, ListError, Milestone,
+    Operation, Owed, Pair, PairInfo, PairState, Progress, create, destroy, list,
 };

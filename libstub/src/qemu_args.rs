@@ -29,8 +29,12 @@ fn disks(config: &GuestConfig, args: &mut Args) {
     if config.controller == DiskController::Ahci && !config.disks.is_empty() {
         args.pair("-device", "ahci,id=ahci0");
     }
-    for (index, vdev) in config.disks.iter().enumerate().filter_map(|(i, _)| Some((i, Vdev::in_stubdom(i)?))) {
-        args.pair("-drive", format!("file=/dev/{vdev},if=none,id=disk{index},format=host_device,cache=writeback"));
+    for (index, vdev) in config.disks.iter().enumerate().filter_map(|(i, _)| Some((i, Vdev::in_stubdom(i)?)))
+    {
+        args.pair(
+            "-drive",
+            format!("file=/dev/{vdev},if=none,id=disk{index},format=host_device,cache=writeback"),
+        );
         let bus = match config.controller {
             DiskController::Ahci => format!("bus=ahci0.{index}"),
             DiskController::Ide => format!("bus=ide.{},unit={}", index / 2, index % 2),

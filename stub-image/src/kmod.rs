@@ -88,8 +88,12 @@ impl Modules {
         if self.files.contains_key(&wanted) || self.built_in.contains(&wanted) {
             return Some(wanted);
         }
+        // The others need features that a CPU may lack, and then do not load. What is built in has no alias here.
+        let generic = format!("{wanted}_generic");
+        if self.built_in.contains(&generic) {
+            return Some(generic);
+        }
         let candidates = self.aliases.get(&wanted)?;
-        // The others need features that a CPU may lack, and then do not load.
         let generic = candidates.iter().find(|candidate| candidate.ends_with("_generic"));
         generic.or(candidates.first()).cloned()
     }
@@ -142,11 +146,15 @@ mod tests {
                        kernel/packed.ko.xz:\n";
 
     fn modules() -> Modules {
+        modules_with("kernel/drivers/tty/hvc-xen.ko\n")
+    }
+
+    fn modules_with(built_in: &str) -> Modules {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path().join("lib/modules/6.1");
         fs::create_dir_all(&at).unwrap();
         fs::write(at.join("modules.dep"), DEP).unwrap();
-        fs::write(at.join("modules.builtin"), "kernel/drivers/tty/hvc-xen.ko\n").unwrap();
+        fs::write(at.join("modules.builtin"), built_in).unwrap();
         fs::write(
             at.join("modules.softdep"),
             "softdep libcrc32c pre: crc32c post: low\nsoftdep top pre: absent\n",
@@ -170,6 +178,14 @@ mod tests {
     #[test]
     fn built_in_modules_need_no_file_whichever_way_they_are_spelt() {
         assert_eq!(closure(&["hvc_xen", "hvc-xen", "crc32c-intel"]), ["crc32c_intel"]);
+    }
+
+    #[test]
+    fn a_generic_provider_that_is_built_in_needs_no_file() {
+        let modules = modules_with("kernel/crypto/crc32c_generic.ko\n");
+        let names: Vec<String> =
+            modules.closure(["erofs"]).unwrap().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["libcrc32c", "erofs"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! One function per command: call libstub, print what it says.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use comfy_table::{Table, presets};
@@ -9,41 +9,47 @@ use libstub::{Event, GuestConfig, Journal, Name, PairInfo, XenHost};
 use serde_json::json;
 
 use crate::report::Failure;
-use crate::run::run;
+use crate::run::Loop;
+
+/// Prints a line. Whoever read this program's output may be gone; what it does must not end with them.
+fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
 
 /// The version of every JSON object that is printed.
 const SCHEMA: u32 = 1;
 
 pub(crate) fn create(journal: Journal, cfg: &Path, timings: bool, as_json: bool) -> Result<(), Failure> {
     let config = GuestConfig::read(cfg)?;
+    let name = config.name.clone();
     let host = Box::new(XenHost::open()?);
+    let event_loop = Loop::new().map_err(|error| Failure::internal(&error))?;
     let operation = libstub::create(host, journal, config).map_err(|error| Failure::internal(&error))?;
     let mut events: Vec<Event> = Vec::new();
     let tell = |event: Event| {
         if timings && !as_json {
-            println!("{:8.3} s  {}", event.at.as_secs_f64(), event.milestone);
+            say(format_args!("{:8.3} s  {}", event.at.as_secs_f64(), event.milestone));
         }
         events.push(event);
     };
-    let pair = run(operation, tell).map_err(|error| Failure::internal(&error))??;
+    let pair = event_loop.run(operation, tell).map_err(|error| Failure::interrupted(&error, &name))??;
     if as_json {
         let timeline: Vec<_> = events
             .iter()
             .map(|event| json!({ "ms": event.at.as_millis(), "what": event.milestone.to_string() }))
             .collect();
-        println!(
-            "{:#}",
-            json!({
-                "version": SCHEMA,
-                "name": pair.name,
-                "uuid": pair.uuid.to_string(),
-                "guest": pair.guest,
-                "stubdom": pair.stubdom,
-                "timeline": timeline,
-            })
-        );
+        let uuid = pair.uuid.to_string();
+        let pair = json!({
+            "version": SCHEMA,
+            "name": pair.name,
+            "uuid": uuid,
+            "guest": pair.guest,
+            "stubdom": pair.stubdom,
+            "timeline": timeline,
+        });
+        say(format_args!("{pair:#}"));
     } else {
-        println!("{} runs: guest {}, stubdom {}", pair.name, pair.guest, pair.stubdom);
+        say(format_args!("{} runs: guest {}, stubdom {}", pair.name, pair.guest, pair.stubdom));
     }
     Ok(())
 }
@@ -54,9 +60,10 @@ pub(crate) fn list(journal: &Journal, as_json: bool) -> Result<(), Failure> {
         eprintln!("warning: {error}");
     }
     if as_json {
-        println!("{:#}", json!({ "version": SCHEMA, "pairs": pairs }));
+        let unreadable: Vec<String> = unreadable.iter().map(ToString::to_string).collect();
+        say(format_args!("{:#}", json!({ "version": SCHEMA, "pairs": pairs, "unreadable": unreadable })));
     } else if !pairs.is_empty() || std::io::stdout().is_terminal() {
-        println!("{}", table(&pairs));
+        say(table(&pairs));
     }
     Ok(())
 }
@@ -96,8 +103,10 @@ fn table(pairs: &[PairInfo]) -> Table {
 pub(crate) fn destroy(journal: Journal, name: &str, as_json: bool) -> Result<(), Failure> {
     let name = Name::new(name).map_err(|error| Failure::usage(&error))?;
     let host = Box::new(XenHost::open()?);
-    let operation = libstub::destroy(host, journal, name).map_err(|error| Failure::internal(&error))?;
-    let gone = run(operation, |_| {}).map_err(|error| Failure::internal(&error))??;
+    let event_loop = Loop::new().map_err(|error| Failure::internal(&error))?;
+    let operation =
+        libstub::destroy(host, journal, name.clone()).map_err(|error| Failure::internal(&error))?;
+    let gone = event_loop.run(operation, |_| {}).map_err(|error| Failure::interrupted(&error, &name))??;
     if as_json {
         let uuid = gone.uuid.to_string();
         println!(

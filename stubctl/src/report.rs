@@ -2,9 +2,12 @@
 //! How a failure is told: what was tried, on which domains, what happened, what was undone, what is owed.
 
 use std::error::Error;
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use libstub::{Cause, ConfigError, CreateError, CreateStage, DestroyError, HostError, ListError, Owed};
+use libstub::{
+    Cause, ConfigError, CreateError, DestroyError, HostError, JournalError, ListError, Name, Owed,
+};
 use serde_json::{Value, json};
 
 use crate::exit_code::Status;
@@ -17,7 +20,7 @@ pub(crate) struct Failure {
     what: String,
     /// Why, outermost first.
     causes: Vec<String>,
-    details: Details,
+    details: Box<Details>,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +42,7 @@ impl Failure {
             causes.push(cause.to_string());
             source = cause.source();
         }
-        Self { status, what: error.to_string(), causes, details: Details::default() }
+        Self { status, what: error.to_string(), causes, details: Box::default() }
     }
 
     fn remedy(mut self, text: impl Into<String>) -> Self {
@@ -52,17 +55,22 @@ impl Failure {
         Self::new(Status::Usage, error)
     }
 
-    /// This process, not the pair, is at fault.
+    /// This process cannot even begin.
     pub(crate) fn internal(error: &std::io::Error) -> Self {
         Self::new(Status::Failed, error)
+    }
+
+    /// This process could not see an operation to its end.
+    pub(crate) fn interrupted(error: &std::io::Error, name: &Name) -> Self {
+        Self::new(Status::Owed, error).remedy(format!("stubctl destroy {name} removes what there may be"))
     }
 
     /// Tells the failure and gives its exit status.
     pub(crate) fn report(&self, as_json: bool) -> ExitCode {
         if as_json {
-            println!("{:#}", self.as_json());
+            let _ = writeln!(std::io::stdout(), "{:#}", self.as_json());
         } else {
-            eprint!("{}", self.as_text());
+            let _ = write!(std::io::stderr(), "{}", self.as_text());
         }
         self.status.into()
     }
@@ -135,13 +143,14 @@ impl From<ListError> for Failure {
 
 impl From<CreateError> for Failure {
     fn from(error: CreateError) -> Self {
-        let status = match &error.cause {
+        let status = match &*error.cause {
             _ if !error.owed.is_empty() => Status::Owed,
             Cause::Unfit(_) | Cause::Image(_) => Status::HostUnusable,
+            Cause::Config(_) => Status::Usage,
             _ => Status::Failed,
         };
         let mut failure = Self::new(status, &error);
-        failure.details = Details {
+        *failure.details = Details {
             guest: error.guest.map(|domid| domid.get()),
             stubdom: error.stubdom.map(|domid| domid.get()),
             stage: Some(error.stage.to_string()),
@@ -150,9 +159,13 @@ impl From<CreateError> for Failure {
             owed: error.owed,
             remedy: None,
         };
-        match (status, error.stage) {
-            (Status::Owed, _) => failure.remedy(format!("stubctl destroy {} tries again", error.name)),
-            (_, CreateStage::Preflight) => failure.remedy("nothing was touched"),
+        match *error.cause {
+            _ if status == Status::Owed => {
+                failure.remedy(format!("stubctl destroy {} tries again", error.name))
+            }
+            Cause::PairExists => {
+                failure.remedy(format!("stubctl list shows it, stubctl destroy {} ends it", error.name))
+            }
             _ => failure,
         }
     }
@@ -162,8 +175,9 @@ impl From<DestroyError> for Failure {
     fn from(error: DestroyError) -> Self {
         let status = match &error {
             DestroyError::NoSuchPair(_) => Status::Usage,
-            DestroyError::Host(_) => Status::HostUnusable,
-            DestroyError::Owed { .. } | DestroyError::Panicked(_) => Status::Owed,
+            DestroyError::Owed { .. }
+            | DestroyError::Panicked(_)
+            | DestroyError::Journal(JournalError::Unreadable { .. }) => Status::Owed,
             DestroyError::Journal(_) => Status::Failed,
         };
         let failure = Self::new(status, &error);

@@ -14,34 +14,52 @@ use signal_hook_mio::v1_0::Signals;
 const OPERATION: Token = Token(0);
 const SIGNALS: Token = Token(1);
 
-/// Runs an operation to its end. SIGINT, SIGTERM and SIGHUP cancel it; it still ends by itself, undone.
-pub(crate) fn run<T, E>(
-    mut operation: Operation<T, E>,
-    mut on_event: impl FnMut(Event),
-) -> io::Result<Result<T, E>>
-where
-    T: Send + 'static,
-    E: Send + 'static,
-{
-    let mut poll = Poll::new()?;
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
-    poll.registry().register(&mut SourceFd(&operation.as_raw_fd()), OPERATION, Interest::READABLE)?;
-    let mut events = Events::with_capacity(4);
-    loop {
-        while let Some(progress) = operation.dispatch()? {
-            match progress {
-                Progress::Event(event) => on_event(event),
-                Progress::Done(result) => return Ok(result),
+/// An event loop. It is made before an operation starts, so that no signal ends the process in the middle of one.
+pub(crate) struct Loop {
+    poll: Poll,
+    signals: Signals,
+}
+
+impl Loop {
+    /// Takes over SIGINT, SIGTERM and SIGHUP.
+    pub(crate) fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        Ok(Self { poll, signals })
+    }
+
+    /// Runs an operation to its end. A signal cancels it; it still ends by itself, undone.
+    pub(crate) fn run<T, E>(
+        mut self,
+        mut operation: Operation<T, E>,
+        mut on_event: impl FnMut(Event),
+    ) -> io::Result<Result<T, E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        self.poll.registry().register(
+            &mut SourceFd(&operation.as_raw_fd()),
+            OPERATION,
+            Interest::READABLE,
+        )?;
+        let mut events = Events::with_capacity(4);
+        loop {
+            while let Some(progress) = operation.dispatch()? {
+                match progress {
+                    Progress::Event(event) => on_event(event),
+                    Progress::Done(result) => return Ok(result),
+                }
             }
-        }
-        let timeout = operation.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
-        match poll.poll(&mut events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => result?,
-        }
-        if signals.pending().next().is_some() {
-            operation.cancel();
+            let timeout = operation.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => result?,
+            }
+            if self.signals.pending().next().is_some() {
+                operation.cancel();
+            }
         }
     }
 }

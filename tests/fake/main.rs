@@ -45,7 +45,8 @@ impl Bench {
     }
 
     fn create(&self) -> Result<Pair, CreateError> {
-        let operation = libstub::create(Box::new(self.host.clone()), self.journal.clone(), self.config.clone());
+        let operation =
+            libstub::create(Box::new(self.host.clone()), self.journal.clone(), self.config.clone());
         operation.expect("an event loop").wait(|_| {}).expect("an event loop")
     }
 
@@ -59,7 +60,9 @@ impl Bench {
     fn remains(&self) -> Vec<String> {
         let mut remains = self.host.remains();
         if let Ok(records) = std::fs::read_dir(self.directory.path().join("journal")) {
-            remains.extend(records.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())));
+            let names =
+                records.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
+            remains.extend(names.filter(|name| name != "lock"));
         }
         remains
     }

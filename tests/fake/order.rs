@@ -27,7 +27,10 @@ fn a_guest_runs_last_and_only_after_the_ready_key() {
     assert!(place(&calls, &format!("set_store_target {stubdom}")) < release);
     let ready = place(&calls, &format!("read /local/domain/{stubdom}/device-model/{guest}/state"));
     assert!(release < ready && ready < unpause_guest);
-    assert!(unpause_stubdom < place(&calls, &format!("build_hvm {guest}")), "the guest is built while the stubdom boots");
+    assert!(
+        unpause_stubdom < place(&calls, &format!("build_hvm {guest}")),
+        "the guest is built while the stubdom boots"
+    );
     assert_eq!(unpause_guest, calls.len() - 1, "something came after the guest's unpause: {calls:#?}");
 }
 
@@ -39,7 +42,11 @@ fn an_image_that_may_not_wait_finds_everything_ready_when_it_runs() {
     let pair = bench.create().expect("created");
     let calls = bench.host.calls();
     let unpause = place(&calls, &format!("unpause {}", pair.stubdom));
-    for before in [format!("build_hvm {}", pair.guest), format!("set_store_target {}", pair.stubdom), "dm-argv/001".into()] {
+    for before in [
+        format!("build_hvm {}", pair.guest),
+        format!("set_store_target {}", pair.stubdom),
+        "dm-argv/001".into(),
+    ] {
         assert!(place(&calls, &before) < unpause, "{before}");
     }
 }
@@ -50,6 +57,6 @@ fn a_name_that_is_taken_is_refused_before_anything_is_made() {
     bench.create().expect("created");
     let before = bench.remains();
     let error = bench.create().expect_err("the name is taken");
-    assert!(matches!(error.cause, Cause::Journal(libstub::JournalError::Exists(_))), "{error:?}");
+    assert!(matches!(*error.cause, Cause::PairExists), "{error:?}");
     assert_eq!(bench.remains(), before);
 }

@@ -6,34 +6,36 @@ use libstub::{Cause, DestroyError};
 
 use super::Bench;
 
-#[test]
-fn a_create_that_fails_at_any_call_leaves_nothing() {
-    let bench = Bench::new(Behaviour::Ready);
-    let mut points = 0;
-    loop {
-        bench.host.fail(Fault::Once(points + 1));
+/// Creates with a fault at the n-th call, for every n, until a create makes fewer calls; gives their number.
+fn sweep(fault: impl Fn(usize) -> Fault) -> usize {
+    for at in 1.. {
+        let bench = Bench::new(Behaviour::Ready);
+        bench.host.fail(fault(at));
         let result = bench.create();
-        if bench.host.calls().len() <= points {
-            result.expect("a create without faults");
-            break;
-        }
-        points += 1;
+        let made = bench.host.calls().len();
+        bench.host.fail(Fault::None);
         match result {
             // Some calls only help to explain a failure, or are hints: a create survives them.
-            Ok(_) => bench.host.fail(Fault::None),
-            Err(error) => {
-                assert!(error.owed.is_empty(), "call {points}: {error:?}");
-                assert_eq!(bench.remains(), Vec::<String>::new(), "call {points}: {error:?}");
-                continue;
-            }
+            Ok(_) => drop(bench.destroy().expect("destroyed")),
+            Err(error) => assert!(error.owed.is_empty(), "call {at}: {error:?}"),
         }
-        bench.destroy().expect("destroyed");
+        assert_eq!(bench.remains(), Vec::<String>::new(), "call {at}");
+        if made < at {
+            println!("{} points of failure", at - 1);
+            return at - 1;
+        }
     }
-    println!("{points} points of failure");
-    assert!(points > 30, "only {points} calls were made");
-    bench.host.fail(Fault::None);
-    bench.destroy().expect("destroyed");
-    assert_eq!(bench.remains(), Vec::<String>::new());
+    0
+}
+
+#[test]
+fn a_create_that_fails_at_any_call_leaves_nothing() {
+    assert!(sweep(Fault::Once) > 30, "hardly a call was made");
+}
+
+#[test]
+fn a_create_that_loses_the_answer_of_any_call_leaves_nothing() {
+    assert!(sweep(Fault::After) > 30, "hardly a call was made");
 }
 
 #[test]
@@ -82,7 +84,7 @@ fn a_destroy_that_fails_at_any_call_can_be_done_again() {
 fn a_stubdom_that_panics_ends_the_create_with_its_reason() {
     let bench = Bench::new(Behaviour::Panic);
     let error = bench.create().expect_err("it panics");
-    assert!(matches!(error.cause, Cause::StubdomDied { reason: Some(xen_sys::ShutdownReason::Crash), .. }));
+    assert!(matches!(*error.cause, Cause::StubdomDied { reason: Some(xen_sys::ShutdownReason::Crash) }));
     assert_eq!(bench.remains(), Vec::<String>::new());
 }
 
@@ -90,7 +92,10 @@ fn a_stubdom_that_panics_ends_the_create_with_its_reason() {
 fn a_failure_that_is_reported_is_the_cause() {
     let bench = Bench::new(Behaviour::Report);
     let error = bench.create().expect_err("it reports a failure");
-    assert!(matches!(&error.cause, Cause::StubdomFailed { report } if report == "waiting: no target"), "{error:?}");
+    assert!(
+        matches!(&*error.cause, Cause::StubdomFailed { report } if report == "waiting: no target"),
+        "{error:?}"
+    );
     assert_eq!(bench.remains(), Vec::<String>::new());
 }
 
@@ -98,7 +103,7 @@ fn a_failure_that_is_reported_is_the_cause() {
 fn silence_ends_at_the_deadline() {
     let bench = Bench::new(Behaviour::Silence);
     let error = bench.create().expect_err("it never becomes ready");
-    assert!(matches!(error.cause, Cause::TimedOut { .. }), "{error:?}");
+    assert!(matches!(*error.cause, Cause::TimedOut { .. }), "{error:?}");
     assert_eq!(bench.remains(), Vec::<String>::new());
 }
 
@@ -116,6 +121,51 @@ fn a_cancel_ends_the_wait_and_leaves_nothing() {
         }
     });
     let error = result.expect("an event loop").expect_err("cancelled");
-    assert!(matches!(error.cause, Cause::Cancelled), "{error:?}");
+    assert!(matches!(*error.cause, Cause::Cancelled), "{error:?}");
+    assert_eq!(bench.remains(), Vec::<String>::new());
+}
+
+#[test]
+fn a_cancel_before_the_guest_runs_is_never_too_late() {
+    let bench = Bench::new(Behaviour::Ready);
+    let operation =
+        libstub::create(Box::new(bench.host.clone()), bench.journal.clone(), bench.config.clone());
+    let operation = operation.expect("an event loop");
+    operation.cancel();
+    let error = operation.wait(|_| {}).expect("an event loop").expect_err("cancelled");
+    assert!(matches!(*error.cause, Cause::Cancelled), "{error:?}");
+    assert_eq!(bench.remains(), Vec::<String>::new());
+}
+
+#[test]
+fn a_destroy_during_a_create_is_refused_and_the_create_wins() {
+    let bench = Bench::new(Behaviour::Ready);
+    let operation =
+        libstub::create(Box::new(bench.host.clone()), bench.journal.clone(), bench.config.clone());
+    let mut refused = None;
+    let result = operation.expect("an event loop").wait(|event| {
+        if event.milestone == libstub::Milestone::ReadySeen && refused.is_none() {
+            // Tried while the create still holds the name, or when it is over: never in between.
+            refused = Some(bench.destroy());
+        }
+    });
+    match (result.expect("an event loop"), refused.expect("the key was seen")) {
+        (Ok(_), Err(DestroyError::Journal(libstub::JournalError::Busy(_)))) => {
+            drop(bench.destroy().expect("destroyed"))
+        }
+        (Ok(_), Ok(_)) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(bench.remains(), Vec::<String>::new());
+}
+
+#[test]
+fn a_record_of_an_earlier_boot_blocks_nothing() {
+    let bench = Bench::new(Behaviour::Ready);
+    bench.create().expect("created");
+    bench.host.reboot();
+    bench.create().expect("created anew");
+    bench.host.reboot();
+    bench.destroy().expect("there is nothing but the record");
     assert_eq!(bench.remains(), Vec::<String>::new());
 }

@@ -30,6 +30,7 @@ pub(crate) fn ensure(xen: Xen) -> Result<PathBuf> {
             .arg(root.tree())
             .arg("--init")
             .arg(&init)
+            .args(["--kernel-release", &root.cloud_release()?])
             .arg("--out")
             .arg(&image),
     )?;

@@ -14,8 +14,7 @@ pub(crate) const LAB: &[&str] = &["qemu-system-x86", "mmdebstrap", "e2fsprogs"];
 /// What making the stubdomain image needs.
 pub(crate) const IMAGE: &[&str] = &["erofs-utils"];
 /// What making the Linux guest's disk needs.
-pub(crate) const GUEST: &[&str] =
-    &["syslinux", "syslinux-common", "extlinux", "mtools", "dosfstools", "fdisk"];
+pub(crate) const GUEST: &[&str] = &["syslinux", "syslinux-common", "mtools"];
 
 /// Installs what is missing of `wanted`, or says how to.
 pub(crate) fn ensure(wanted: &[&[&str]]) -> Result<()> {

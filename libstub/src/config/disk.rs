@@ -14,6 +14,28 @@ pub struct Disk {
     pub mode: DiskMode,
 }
 
+impl Disk {
+    /// Whether it can be served beside the disks named before it.
+    pub(super) fn check_beside(&self, earlier: &[Self]) -> Result<(), String> {
+        let Self { vdev, target, .. } = self;
+        if vdev.is_scsi() {
+            return Err(format!("{vdev}: an emulated SCSI disk is not supported yet: use xvdX"));
+        }
+        if self.mode == DiskMode::ReadOnly {
+            return Err(format!(
+                "{vdev}: QEMU cannot emulate a read-only IDE or AHCI disk; give it access=rw"
+            ));
+        }
+        if earlier.iter().any(|other| other.vdev.devid() == vdev.devid()) {
+            return Err(format!("two disks are {vdev}"));
+        }
+        if earlier.iter().any(|other| other.target == *target) {
+            return Err(format!("two disks are the file {}", target.display()));
+        }
+        Ok(())
+    }
+}
+
 /// What a domain may do with a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskMode {
@@ -69,7 +91,7 @@ impl Vdev {
         Some(Self { kind: VdevKind::Xvd, index })
     }
 
-    /// Whether QEMU emulates it on an IDE or AHCI controller.
+    /// Whether QEMU would emulate it on a SCSI controller.
     pub fn is_scsi(self) -> bool {
         self.kind == VdevKind::Sd
     }
@@ -130,7 +152,9 @@ pub(super) fn parse(line: &str) -> Result<Disk, String> {
     }
     match format.as_deref() {
         None | Some("" | "raw") => {}
-        Some(other) => return Err(format!("the disk's format {other:?} is not supported: blkback serves raw only")),
+        Some(other) => {
+            return Err(format!("the disk's format {other:?} is not supported: blkback serves raw only"));
+        }
     }
     let vdev = vdev.filter(|name| !name.is_empty()).ok_or("the disk has no vdev, such as xvda")?;
     let vdev = Vdev::parse(&vdev).ok_or_else(|| format!("{vdev:?} is no vdev: xvda to xvdz, hda to hdd"))?;
@@ -148,8 +172,15 @@ mod tests {
 
     #[test]
     fn vdevs_have_the_numbers_that_xen_documents() {
-        let cases =
-            [("xvda", 51712), ("xvdp", 51952), ("xvdq", 268_439_552), ("hda", 768), ("hdb", 832), ("hdc", 5632), ("sda", 2048)];
+        let cases = [
+            ("xvda", 51712),
+            ("xvdp", 51952),
+            ("xvdq", 268_439_552),
+            ("hda", 768),
+            ("hdb", 832),
+            ("hdc", 5632),
+            ("sda", 2048),
+        ];
         for (name, devid) in cases {
             let vdev = Vdev::parse(name).expect(name);
             assert_eq!((vdev.devid(), vdev.to_string()), (devid, name.to_owned()));

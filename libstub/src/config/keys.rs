@@ -37,23 +37,142 @@ const SERVED: &[&str] = &[
 
 /// The other keys of xl.cfg(5): known, refused, never dropped.
 const NOT_YET: &[&str] = &[
-    "acpi", "acpi_firmware", "acpi_laptop_slate", "acpi_s3", "acpi_s4", "altp2m", "apic", "argo", "bios",
-    "bios_path_override", "bootloader", "bootloader_args", "bootloader_restrict", "builder", "channel", "claim_mode",
-    "cmdline", "console", "cpuid", "cpus", "cpus_soft", "cpu_weight", "cap", "device_model_args",
-    "device_model_args_pv", "device_model_override", "device_model_stubdomain_seclabel", "device_model_user",
-    "dm_restrict", "driver_domain", "dtdev", "event_channels", "extra", "extra_hvm", "firmware", "firmware_override",
-    "gfx_passthru", "grant_usage_mode", "hap", "hpet", "hvm_pirq", "init_seclabel", "ioports", "iomem", "irqs",
-    "kernel", "keymap", "localtime", "max_event_channels", "max_grant_frames", "max_grant_version",
-    "max_maptrack_frames", "maxmem", "maxvcpus", "mca_caps", "mmio_hole", "msr_relaxed", "ms_vm_genid", "nestedhvm",
-    "nographic", "nomigrate", "numa_placement", "nx", "on_crash", "on_poweroff", "on_reboot", "on_soft_reset",
-    "on_watchdog", "p9", "pae", "passthrough", "pci", "pci_msitranslate", "pci_permissive", "pci_power_mgmt",
-    "pci_seize", "pool", "pvcalls", "pvshim", "ramdisk", "rdm", "rdm_mem_boundary", "root", "rtc_timeoffset", "sdl",
-    "seclabel", "serial", "shadow_memory", "smbios", "smbios_firmware", "soundhw", "spice", "spiceagent_mouse",
-    "spicehost", "spicepasswd", "spiceport", "spicetls_port", "spiceusbredirection", "spicevdagent", "spiceclipboard_sharing",
-    "spicedisable_ticketing", "stdvga", "suppress_spurious_page_faults", "system_firmware", "timer_mode", "trap_unmapped_accesses",
-    "tsc_mode", "tee", "usb", "usbctrl", "usbdev", "usbdevice", "usbversion", "vcpu_hard_affinity", "vfb", "videoram",
-    "vif", "viommu", "virtio", "viridian", "vispice", "vkb", "vmtrace_buf_kb", "vncconsole", "vnc", "vncdisplay", "vnclisten",
-    "vncpasswd", "vncunused", "vnuma", "vpmu", "vpt_align", "vsnd", "vtpm", "vuart", "xen_platform_pci",
+    "acpi",
+    "acpi_firmware",
+    "acpi_laptop_slate",
+    "acpi_s3",
+    "acpi_s4",
+    "altp2m",
+    "apic",
+    "argo",
+    "bios",
+    "bios_path_override",
+    "bootloader",
+    "bootloader_args",
+    "bootloader_restrict",
+    "builder",
+    "channel",
+    "claim_mode",
+    "cmdline",
+    "console",
+    "cpuid",
+    "cpus",
+    "cpus_soft",
+    "cpu_weight",
+    "cap",
+    "device_model_args",
+    "device_model_args_pv",
+    "device_model_override",
+    "device_model_stubdomain_seclabel",
+    "device_model_user",
+    "dm_restrict",
+    "driver_domain",
+    "dtdev",
+    "event_channels",
+    "extra",
+    "extra_hvm",
+    "firmware",
+    "firmware_override",
+    "gfx_passthru",
+    "grant_usage_mode",
+    "hap",
+    "hpet",
+    "hvm_pirq",
+    "init_seclabel",
+    "ioports",
+    "iomem",
+    "irqs",
+    "kernel",
+    "keymap",
+    "localtime",
+    "max_event_channels",
+    "max_grant_frames",
+    "max_grant_version",
+    "max_maptrack_frames",
+    "maxmem",
+    "maxvcpus",
+    "mca_caps",
+    "mmio_hole",
+    "msr_relaxed",
+    "ms_vm_genid",
+    "nestedhvm",
+    "nographic",
+    "nomigrate",
+    "numa_placement",
+    "nx",
+    "on_crash",
+    "on_poweroff",
+    "on_reboot",
+    "on_soft_reset",
+    "on_watchdog",
+    "p9",
+    "pae",
+    "passthrough",
+    "pci",
+    "pci_msitranslate",
+    "pci_permissive",
+    "pci_power_mgmt",
+    "pci_seize",
+    "pool",
+    "pvcalls",
+    "pvshim",
+    "ramdisk",
+    "rdm",
+    "rdm_mem_boundary",
+    "root",
+    "rtc_timeoffset",
+    "sdl",
+    "seclabel",
+    "serial",
+    "shadow_memory",
+    "smbios",
+    "smbios_firmware",
+    "soundhw",
+    "spice",
+    "spiceagent_mouse",
+    "spicehost",
+    "spicepasswd",
+    "spiceport",
+    "spicetls_port",
+    "spiceusbredirection",
+    "spicevdagent",
+    "spiceclipboard_sharing",
+    "spicedisable_ticketing",
+    "stdvga",
+    "suppress_spurious_page_faults",
+    "system_firmware",
+    "timer_mode",
+    "trap_unmapped_accesses",
+    "tsc_mode",
+    "tee",
+    "usb",
+    "usbctrl",
+    "usbdev",
+    "usbdevice",
+    "usbversion",
+    "vcpu_hard_affinity",
+    "vfb",
+    "videoram",
+    "vif",
+    "viommu",
+    "virtio",
+    "viridian",
+    "vispice",
+    "vkb",
+    "vmtrace_buf_kb",
+    "vncconsole",
+    "vnc",
+    "vncdisplay",
+    "vnclisten",
+    "vncpasswd",
+    "vncunused",
+    "vnuma",
+    "vpmu",
+    "vpt_align",
+    "vsnd",
+    "vtpm",
+    "vuart",
+    "xen_platform_pci",
     "xenstore_quota",
 ];
 
@@ -70,10 +189,11 @@ pub(super) fn interpret(assignments: &[Assignment], faults: &mut Vec<Mark>) -> O
     let vcpus = reader.number("vcpus", 1..=128).unwrap_or(1);
     let uuid = reader.uuid();
     let boot = reader.boot();
-    let controller = match reader.one_of("hdtype", &["ide", "ahci"], "hdtype is \"ide\" or \"ahci\"").as_deref() {
-        Some("ahci") => DiskController::Ahci,
-        _ => DiskController::Ide,
-    };
+    let controller =
+        match reader.one_of("hdtype", &["ide", "ahci"], "hdtype is \"ide\" or \"ahci\"").as_deref() {
+            Some("ahci") => DiskController::Ahci,
+            _ => DiskController::Ide,
+        };
     let disks = reader.disks(controller);
     let stubdom = reader.stubdom();
     let memory = memory.or_else(|| {
@@ -168,7 +288,10 @@ impl<'a> Reader<'a> {
         if let Some(value) = self.find("device_model_stubdomain_override")
             && value.value != Value::Number(1)
         {
-            self.fault(&value.span, "QEMU always runs in a stubdomain here: device_model_stubdomain_override = 1");
+            self.fault(
+                &value.span,
+                "QEMU always runs in a stubdomain here: device_model_stubdomain_override = 1",
+            );
         }
     }
 
@@ -227,18 +350,7 @@ impl<'a> Reader<'a> {
             };
             let checked = parsed.and_then(|disk| {
                 check_target(&disk.target, Size::WholeSectors)?;
-                if disk.vdev.is_scsi() {
-                    return Err("an emulated SCSI disk (sdX) is not supported yet: use xvdX".to_owned());
-                }
-                if disk.mode == disk::DiskMode::ReadOnly {
-                    return Err("QEMU cannot emulate a read-only IDE or AHCI disk; give it access=rw".to_owned());
-                }
-                if disks.iter().any(|other| other.vdev.devid() == disk.vdev.devid()) {
-                    return Err(format!("two disks are {}", disk.vdev));
-                }
-                if disks.iter().any(|other| other.target == disk.target) {
-                    return Err(format!("two disks are the file {}", disk.target.display()));
-                }
+                disk.check_beside(&disks)?;
                 Ok(disk)
             });
             match checked {
@@ -255,8 +367,11 @@ impl<'a> Reader<'a> {
     fn file(&mut self, key: &str, size: Size) -> Option<PathBuf> {
         let (text, span) = self.string(key)?;
         let path = PathBuf::from(text);
-        let checked =
-            if path.is_absolute() { check_target(&path, size) } else { Err(format!("`{key}` takes an absolute path")) };
+        let checked = if path.is_absolute() {
+            check_target(&path, size)
+        } else {
+            Err(format!("`{key}` takes an absolute path"))
+        };
         checked.map_err(|message| self.fault(&span, message)).ok().map(|()| path)
     }
 
@@ -335,7 +450,10 @@ fn check_target(path: &Path, size: Size) -> Result<(), String> {
         return Err(format!("{shown} is empty"));
     }
     if size == Size::WholeSectors && data.len() % 512 != 0 {
-        return Err(format!("{shown} has {} bytes, not a multiple of 512: its tail would be lost", data.len()));
+        return Err(format!(
+            "{shown} has {} bytes, not a multiple of 512: its tail would be lost",
+            data.len()
+        ));
     }
     Ok(())
 }

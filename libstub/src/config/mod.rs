@@ -2,7 +2,7 @@
 //! What the user wants: plain data, read from an xl.cfg file or filled in by a toolstack.
 //!
 //! `syntax` knows the file's grammar, `keys` what each key means, `disk` the disk lines, `fault` how a
-//! mistake is shown. Nothing here touches Xen; [`GuestConfig`] is complete and consistent once it exists.
+//! mistake is shown. Nothing here touches Xen.
 
 mod disk;
 mod fault;
@@ -21,6 +21,9 @@ pub use fault::{ConfigError, Fault};
 /// How long the wait for the ready key may take unless the config says otherwise: an emulated host needs
 /// ten seconds, a loaded one several times that, and a stubdomain that died ends the wait at once anyway.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Longer than anybody waits.
+const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
 
 /// A guest whose QEMU runs in a stubdomain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,6 +192,29 @@ impl GuestConfig {
             Some(config) if faults.is_empty() => Ok(config),
             _ => Err(ConfigError::faults(file, text, faults)),
         }
+    }
+}
+
+impl GuestConfig {
+    /// What cannot be served of a config, however it was made; a config that was read has none.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut check = |good: bool, fault: String| {
+            if !good {
+                faults.push(fault)
+            }
+        };
+        check(
+            self.memory.whole_mib().is_some_and(|mib| mib >= 4),
+            format!("{} is no whole number of MiB", self.memory),
+        );
+        check((1..=128).contains(&self.vcpus), format!("{} vcpus are not 1 to 128", self.vcpus));
+        check(self.stubdom.timeout <= MAX_TIMEOUT, "the timeout is longer than a day".to_owned());
+        let limit = self.controller.limit();
+        check(self.disks.len() <= limit, format!("the emulated controller takes {limit} disks"));
+        let beside = |(index, disk): (usize, &Disk)| disk.check_beside(&self.disks[..index]).err();
+        faults.extend(self.disks.iter().enumerate().filter_map(beside));
+        faults
     }
 }
 

@@ -126,7 +126,8 @@ fn value(input: &mut Input<'_>) -> ModalResult<Spanned<Value>> {
 }
 
 fn number(input: &mut Input<'_>) -> ModalResult<u64> {
-    let hex = preceded(alt(("0x", "0X")), cut_err(hex_digit1)).try_map(|digits| u64::from_str_radix(digits, 16));
+    let hex =
+        preceded(alt(("0x", "0X")), cut_err(hex_digit1)).try_map(|digits| u64::from_str_radix(digits, 16));
     let decimal = digit1.try_map(|digits: &str| match digits.strip_prefix('0') {
         Some(octal) if !octal.is_empty() => u64::from_str_radix(octal, 8),
         _ => digits.parse(),
@@ -162,7 +163,8 @@ fn escape(input: &mut Input<'_>) -> ModalResult<char> {
 
 /// Two levels are all that xl.cfg knows (`vnuma`), and keep hostile text from recursing.
 fn list(input: &mut Input<'_>) -> ModalResult<Vec<Spanned<Value>>> {
-    list_of(alt((text.map(Value::Text), number.map(Value::Number), flat_list.map(Value::List)))).parse_next(input)
+    list_of(alt((text.map(Value::Text), number.map(Value::Number), flat_list.map(Value::List))))
+        .parse_next(input)
 }
 
 fn flat_list(input: &mut Input<'_>) -> ModalResult<Vec<Spanned<Value>>> {
@@ -208,8 +210,10 @@ mod tests {
             ("disk", vec!["x,y", "z"]),
             ("empty", vec![]),
         ];
-        let want: Vec<(String, Vec<String>)> =
-            want.iter().map(|(k, v)| ((*k).to_owned(), v.iter().map(ToString::to_string).collect())).collect();
+        let want: Vec<(String, Vec<String>)> = want
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), v.iter().map(ToString::to_string).collect()))
+            .collect();
         assert_eq!(got, want);
     }
 
@@ -225,7 +229,19 @@ mod tests {
 
     #[test]
     fn no_text_makes_the_parser_panic_or_spin() {
-        for text in ["", "=", "[", "a=[", "a=[[", "a='\\", "a=0x", "a=99999999999999999999999", "\0", "a=\u{e9}", "é = 1"] {
+        for text in [
+            "",
+            "=",
+            "[",
+            "a=[",
+            "a=[[",
+            "a='\\",
+            "a=0x",
+            "a=99999999999999999999999",
+            "\0",
+            "a=\u{e9}",
+            "é = 1",
+        ] {
             let _ = parse(text);
         }
     }

@@ -15,8 +15,8 @@ use proto::{Stage, keys};
 use xen_sys::{DomId, DomainInfo, DomainKind, EvtchnPort, Gfn, Kib, Permission, ShutdownReason};
 
 use super::{
-    BackendState, BlockDevice, Built, FailureKind, Hold, HostError, HvmSpec, Hypervisor, Machine, NewDomain, PvSpec,
-    Ring, Unfit, Xenstore,
+    BackendState, BlockDevice, Built, FailureKind, Hold, HostError, HvmSpec, Hypervisor, Machine, NewDomain,
+    PvSpec, Ring, Unfit, Xenstore,
 };
 use crate::config::DiskMode;
 use crate::xenbus::{Batch, Op};
@@ -39,8 +39,10 @@ pub enum Behaviour {
 pub enum Fault {
     /// None.
     None,
-    /// The n-th, from 1.
+    /// The n-th, from 1, before it has any effect.
     Once(usize),
+    /// The n-th, from 1, is done and its answer lost.
+    After(usize),
     /// The n-th and all after it.
     From(usize),
 }
@@ -50,7 +52,10 @@ struct World {
     behaviour: Behaviour,
     fault: Fault,
     calls: Vec<String>,
+    boot: u32,
     domains: BTreeMap<u16, DomainInfo>,
+    /// Which guest a stubdomain holds a reference on.
+    targets: BTreeMap<u16, u16>,
     store: BTreeMap<String, (Vec<u8>, DomId)>,
     held: Vec<Weak<Held>>,
     watch: (UnixStream, UnixStream),
@@ -86,7 +91,9 @@ impl FakeHost {
             behaviour,
             fault: Fault::None,
             calls: Vec::new(),
+            boot: 1,
             domains: BTreeMap::new(),
+            targets: BTreeMap::new(),
             store: BTreeMap::new(),
             held: Vec::new(),
             watch,
@@ -116,29 +123,49 @@ impl FakeHost {
         domains.chain(nodes).chain(held).collect()
     }
 
-    /// Whether a guest was ever let run: only a finished create does that.
-    pub fn guest_runs(&self) -> bool {
-        self.lock().domains.values().any(|info| info.kind == DomainKind::Hvm && !info.paused)
+    /// Loses everything that does not live on disk.
+    pub fn reboot(&self) {
+        let mut world = self.lock();
+        world.domains.clear();
+        world.targets.clear();
+        world.store.clear();
+        world.boot += 1;
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn call(&self, call: String) -> Result<MutexGuard<'_, World>, HostError> {
+    /// Counts a call, does it unless it is to fail before, and loses its answer if it is to fail after.
+    fn call<T>(
+        &self,
+        call: String,
+        effect: impl FnOnce(&mut World) -> Result<T, HostError>,
+    ) -> Result<T, HostError> {
         let mut world = self.lock();
         world.calls.push(call.clone());
         let number = world.calls.len();
-        let fails = match world.fault {
-            Fault::None => false,
-            Fault::Once(at) => number == at,
-            Fault::From(at) => number >= at,
+        let failed = || HostError {
+            call: call.clone(),
+            kind: FailureKind::Other,
+            source: std::io::Error::from_raw_os_error(22).into(),
         };
-        if fails {
-            let source = std::io::Error::from_raw_os_error(22).into();
-            return Err(HostError { call, kind: FailureKind::Other, source });
+        match world.fault {
+            Fault::Once(at) if number == at => return Err(failed()),
+            Fault::From(at) if number >= at => return Err(failed()),
+            _ => {}
         }
-        Ok(world)
+        let done = effect(&mut world);
+        if world.fault == Fault::After(number) { Err(failed()) } else { done }
+    }
+
+    fn on_domain(
+        &self,
+        call: &str,
+        domid: DomId,
+        effect: impl FnOnce(&mut DomainInfo),
+    ) -> Result<(), HostError> {
+        self.call(format!("{call} {domid}"), |world| world.domain(domid, call).map(effect))
     }
 
     fn new_ring(&self) -> Ring {
@@ -167,15 +194,41 @@ impl World {
         self.store.retain(|node, _| node != path && !node.starts_with(&below));
     }
 
+    /// Ends a domain; a guest stays a zombie while its stubdomain exists.
+    fn destroy(&mut self, domid: DomId) {
+        if self.targets.values().any(|guest| *guest == domid.get()) {
+            if let Some(info) = self.domains.get_mut(&domid.get()) {
+                info.dying = true;
+            }
+            return;
+        }
+        self.domains.remove(&domid.get());
+        if let Some(guest) = self.targets.remove(&domid.get())
+            && self.domains.get(&guest).is_some_and(|info| info.dying)
+        {
+            self.domains.remove(&guest);
+        }
+        // xenstored drops what a dead domain owned.
+        let own: Vec<String> = self
+            .store
+            .iter()
+            .filter(|(_, (_, owner))| *owner == domid)
+            .map(|(path, _)| path.clone())
+            .collect();
+        own.iter().for_each(|path| self.remove(path));
+    }
+
     /// Lets the stubdomain do what it does, if it can by now.
     fn play(&mut self) {
-        let Some((stubdom, _)) = self.domains.iter().find(|(_, info)| info.kind == DomainKind::Pv && !info.paused)
+        let Some((stubdom, _)) =
+            self.domains.iter().find(|(_, info)| info.kind == DomainKind::Pv && !info.paused)
         else {
             return;
         };
         let stubdom = DomId::new(*stubdom);
         let target = format!("{}/{}", keys::home(stubdom.get()), keys::TARGET);
-        let target = self.store.get(&target).and_then(|(value, _)| String::from_utf8_lossy(value).parse().ok());
+        let target =
+            self.store.get(&target).and_then(|(value, _)| String::from_utf8_lossy(value).parse().ok());
         let Some(guest) = target else { return };
         let report = keys::device_model(stubdom.get(), guest);
         let stage = |world: &mut Self, stage: Stage| {
@@ -206,92 +259,85 @@ impl World {
 
 impl Hypervisor for FakeHost {
     fn create_domain(&self, new: &NewDomain) -> Result<DomId, HostError> {
-        let mut world = self.call("create".to_owned())?;
-        let domid = (1..).find(|domid| !world.domains.contains_key(domid)).unwrap_or(u16::MAX);
-        let info = DomainInfo {
-            domid: DomId::new(domid),
-            uuid: new.uuid,
-            kind: new.kind,
-            dying: false,
-            paused: true,
-            blocked: false,
-            running: false,
-            shutdown: None,
-            pages: 0,
-            max_pages: 0,
-            cpu_time: std::time::Duration::ZERO,
-            vcpus: new.vcpus,
-        };
-        world.domains.insert(domid, info);
-        Ok(DomId::new(domid))
+        self.call("create".to_owned(), |world| {
+            let domid = (1..).find(|domid| !world.domains.contains_key(domid)).unwrap_or(u16::MAX);
+            let info = DomainInfo {
+                domid: DomId::new(domid),
+                uuid: new.uuid,
+                kind: new.kind,
+                dying: false,
+                paused: true,
+                blocked: false,
+                running: false,
+                shutdown: None,
+                pages: 0,
+                max_pages: 0,
+                cpu_time: std::time::Duration::ZERO,
+                vcpus: new.vcpus,
+            };
+            world.domains.insert(domid, info);
+            Ok(DomId::new(domid))
+        })
     }
 
     fn domain(&self, domid: DomId) -> Result<Option<DomainInfo>, HostError> {
-        Ok(self.call(format!("look {domid}"))?.domains.get(&domid.get()).cloned())
+        self.call(format!("look {domid}"), |world| Ok(world.domains.get(&domid.get()).cloned()))
     }
 
     fn domains(&self) -> Result<Vec<DomainInfo>, HostError> {
-        Ok(self.call("list domains".to_owned())?.domains.values().cloned().collect())
+        self.call("list domains".to_owned(), |world| Ok(world.domains.values().cloned().collect()))
     }
 
     fn free_memory(&self) -> Result<Kib, HostError> {
-        Ok(self.call("free memory".to_owned())?.free)
+        self.call("free memory".to_owned(), |world| Ok(world.free))
     }
 
     fn build_hvm(&self, domid: DomId, _: &HvmSpec) -> Result<Built, HostError> {
-        self.call(format!("build_hvm {domid}"))?.domain(domid, "build_hvm")?.pages = 1;
+        self.on_domain("build_hvm", domid, |info| info.pages = 1)?;
         Ok(Built { store: self.new_ring(), console: self.new_ring() })
     }
 
     fn build_pv(&self, domid: DomId, _: &PvSpec) -> Result<Built, HostError> {
-        self.call(format!("build_pv {domid}"))?.domain(domid, "build_pv")?.pages = 1;
+        self.on_domain("build_pv", domid, |info| info.pages = 1)?;
         Ok(Built { store: self.new_ring(), console: self.new_ring() })
     }
 
-    fn set_target(&self, stubdom: DomId, _: DomId) -> Result<(), HostError> {
-        self.call(format!("set_target {stubdom}"))?.domain(stubdom, "set_target").map(drop)
+    fn set_target(&self, stubdom: DomId, guest: DomId) -> Result<(), HostError> {
+        self.call(format!("set_target {stubdom}"), |world| {
+            world.domain(stubdom, "set_target")?;
+            world.targets.insert(stubdom.get(), guest.get());
+            Ok(())
+        })
     }
 
     fn unpause(&self, domid: DomId) -> Result<(), HostError> {
-        let mut world = self.call(format!("unpause {domid}"))?;
-        world.domain(domid, "unpause")?.paused = false;
-        world.play();
-        Ok(())
+        self.call(format!("unpause {domid}"), |world| {
+            world.domain(domid, "unpause")?.paused = false;
+            world.play();
+            Ok(())
+        })
     }
 
     fn pause(&self, domid: DomId) -> Result<(), HostError> {
-        self.call(format!("pause {domid}"))?.domain(domid, "pause")?.paused = true;
-        Ok(())
+        self.on_domain("pause", domid, |info| info.paused = true)
     }
 
     fn destroy(&self, domid: DomId) -> Result<(), HostError> {
-        let mut world = self.call(format!("destroy {domid}"))?;
-        world.domains.remove(&domid.get());
-        // xenstored drops what a dead domain owned.
-        let own: Vec<String> =
-            world.store.iter().filter(|(_, (_, owner))| *owner == domid).map(|(path, _)| path.clone()).collect();
-        own.iter().for_each(|path| world.remove(path));
-        Ok(())
+        self.call(format!("destroy {domid}"), |world| {
+            world.destroy(domid);
+            Ok(())
+        })
     }
 
     fn copy_page(&self, domid: DomId, _: Gfn) -> Result<Vec<u8>, HostError> {
-        self.call(format!("copy_page {domid}"))?.domain(domid, "copy_page")?;
+        self.on_domain("copy_page", domid, |_| ())?;
         Ok(vec![0; 4096])
     }
 }
 
 impl Xenstore for FakeHost {
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
-        Ok(self.call(format!("read {path}"))?.store.get(path).map(|(value, _)| value.clone()))
-    }
-
-    fn list(&self, path: &str) -> Result<Vec<String>, HostError> {
-        let world = self.call(format!("list {path}"))?;
-        let below = format!("{path}/");
-        let names = world.store.keys().filter_map(|node| node.strip_prefix(&below));
-        let mut names: Vec<String> = names.filter_map(|rest| Some(rest.split('/').next()?.to_owned())).collect();
-        names.dedup();
-        Ok(names)
+        self.call(format!("read {path}"), |world| Ok(world.store.get(path).map(|(value, _)| value.clone())))
     }
 
     fn apply(&self, batch: &Batch) -> Result<(), HostError> {
@@ -299,46 +345,49 @@ impl Xenstore for FakeHost {
             Op::Write { path, .. } => format!("write {path}"),
             Op::Remove { path } => format!("remove {path}"),
         });
-        let mut world = self.call(paths.collect::<Vec<_>>().join("; "))?;
-        for op in batch.ops() {
-            match op {
-                Op::Write { path, value, permissions } => {
-                    let owner = permissions.as_ref().and_then(|p: &Vec<Permission>| p.first()).map(|p| p.domid);
-                    world.put(path, value, owner);
+        self.call(paths.collect::<Vec<_>>().join("; "), |world| {
+            for op in batch.ops() {
+                match op {
+                    Op::Write { path, value, permissions } => {
+                        let owner =
+                            permissions.as_ref().and_then(|p: &Vec<Permission>| p.first()).map(|p| p.domid);
+                        world.put(path, value, owner);
+                    }
+                    Op::Remove { path } => world.remove(path),
                 }
-                Op::Remove { path } => world.remove(path),
             }
-        }
-        world.play();
-        Ok(())
+            world.play();
+            Ok(())
+        })
     }
 
     fn introduce(&self, domid: DomId, _: Ring) -> Result<(), HostError> {
-        self.call(format!("introduce {domid}"))?.domain(domid, "introduce").map(drop)
+        self.on_domain("introduce", domid, |_| ())
     }
 
     fn set_store_target(&self, stubdom: DomId, _: DomId) -> Result<(), HostError> {
-        self.call(format!("set_store_target {stubdom}"))?.domain(stubdom, "set_store_target").map(drop)
+        self.on_domain("set_store_target", stubdom, |_| ())
     }
 
     fn watch(&self, path: &str, _: &str) -> Result<(), HostError> {
-        self.call(format!("watch {path}")).map(drop)
+        self.call(format!("watch {path}"), |_| Ok(()))
     }
 
     fn drain_watches(&self) -> Result<(), HostError> {
-        let world = self.call("drain watches".to_owned())?;
-        while let Ok(1..) = std::io::Read::read(&mut &world.watch.0, &mut [0; 64]) {}
-        Ok(())
+        self.call("drain watches".to_owned(), |world| {
+            while let Ok(1..) = std::io::Read::read(&mut &world.watch.0, &mut [0; 64]) {}
+            Ok(())
+        })
     }
 
-    fn watch_fd(&self) -> RawFd {
-        self.watch
+    fn watch_fd(&self) -> Option<RawFd> {
+        Some(self.watch)
     }
 }
 
 impl Machine for FakeHost {
     fn unfit(&self) -> Result<Vec<Unfit>, HostError> {
-        self.call("unfit".to_owned()).map(|_| Vec::new())
+        self.call("unfit".to_owned(), |_| Ok(Vec::new()))
     }
 
     fn xen_release(&self) -> String {
@@ -346,20 +395,22 @@ impl Machine for FakeHost {
     }
 
     fn boot_id(&self) -> Result<String, HostError> {
-        self.call("boot id".to_owned()).map(|_| "this boot".to_owned())
+        self.call("boot id".to_owned(), |world| Ok(format!("boot {}", world.boot)))
     }
 
     fn attach(&self, file: &Path, _: DiskMode) -> Result<BlockDevice, HostError> {
-        let mut world = self.call(format!("attach {}", file.display()))?;
-        let hold = Arc::new(Held { path: file.to_owned() });
-        world.held.push(Arc::downgrade(&hold));
-        Ok(BlockDevice { major: 7, minor: 0, hold })
+        self.call(format!("attach {}", file.display()), |world| {
+            let hold = Arc::new(Held { path: file.to_owned() });
+            world.held.push(Arc::downgrade(&hold));
+            Ok(BlockDevice { major: 7, minor: 0, hold })
+        })
     }
 
     fn backend(&self, domid: DomId, devid: u32) -> Result<BackendState, HostError> {
-        let world = self.call(format!("backend {domid} {devid}"))?;
-        let state = world.store.get(&format!("/local/domain/0/backend/vbd/{domid}/{devid}/state"));
-        let open = state.is_some_and(|(value, _)| value != b"5");
-        Ok(if open { BackendState::Open } else { BackendState::Absent })
+        self.call(format!("backend {domid} {devid}"), |world| {
+            let state = world.store.get(&format!("/local/domain/0/backend/vbd/{domid}/{devid}/state"));
+            let open = state.is_some_and(|(value, _)| value != b"5");
+            Ok(if open { BackendState::Open } else { BackendState::Absent })
+        })
     }
 }

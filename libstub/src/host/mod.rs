@@ -40,8 +40,6 @@ pub struct HostError {
 pub enum FailureKind {
     /// xenstored died or does not answer; the connection is closed for good.
     StoreLost,
-    /// Xen has not enough memory.
-    NoMemory,
     /// Everything else.
     Other,
 }
@@ -127,8 +125,6 @@ pub trait Hypervisor {
 pub trait Xenstore {
     /// The value of a node; `None` if there is none.
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, HostError>;
-    /// The names below a node; none if there is none.
-    fn list(&self, path: &str) -> Result<Vec<String>, HostError>;
     /// Does all of a batch, or nothing of it.
     fn apply(&self, batch: &Batch) -> Result<(), HostError>;
     /// Tells xenstored about a domain's ring.
@@ -139,8 +135,8 @@ pub trait Xenstore {
     fn watch(&self, path: &str, token: &str) -> Result<(), HostError>;
     /// Takes all queued events; they are hints only, so all that counts is that they are gone.
     fn drain_watches(&self) -> Result<(), HostError>;
-    /// Readable while events are queued.
-    fn watch_fd(&self) -> RawFd;
+    /// Readable while events are queued. There is one from the first watch on.
+    fn watch_fd(&self) -> Option<RawFd>;
 }
 
 /// dom0's kernel and files.

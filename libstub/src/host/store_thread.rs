@@ -2,21 +2,24 @@
 //! The connection to xenstored, with time limits that libxenstore does not have.
 //!
 //! libxenstore waits for a reply for ever and holds a lock meanwhile, so requests are made by a thread of its
-//! own. When a reply is late or the connection broke, the handle is closed for good: what comes after would
-//! wait behind what is stuck.
+//! own. When a reply is late or the connection broke, no further request is made: it would wait behind what is
+//! stuck.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use xen_sys::Store;
+use xen_sys::{Access as _, Store};
 
 use super::{FailureKind, HostError};
 
 /// How long one request may take: xenstored answers in less than a millisecond, but may be updated live.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The errno with which libxenstore tells that its connection ended under a request, and also of bad requests.
+const EINVAL: i32 = 22;
 
 /// errno of a connection that is no more.
 const BROKEN: [i32; 6] = [
@@ -37,65 +40,93 @@ enum Lost {
     Late,
     #[error("the connection to xenstored was lost before")]
     Before,
+    #[error("the thread that talks to xenstored is gone")]
+    Thread,
 }
 
-#[derive(Debug)]
+/// A connection that is made at the first request.
+#[derive(Debug, Default)]
 pub(super) struct StoreThread {
-    requests: Sender<Request>,
-    store: Arc<Store>,
+    open: OnceCell<Open>,
     lost: Cell<bool>,
 }
 
-impl StoreThread {
-    pub(super) fn open() -> Result<Self, HostError> {
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| HostError {
-            call: "connect to xenstored".to_owned(),
-            kind: FailureKind::StoreLost,
-            source,
-        };
-        let store = Arc::new(Store::open().map_err(|error| failed(error.into()))?);
-        let (requests, queue) = channel::<Request>();
-        let served = Arc::clone(&store);
-        std::thread::Builder::new()
-            .name("stub-store".to_owned())
-            .spawn(move || queue.into_iter().for_each(|request| request(&served)))
-            .map_err(|error| failed(error.into()))?;
-        Ok(Self { requests, store, lost: Cell::new(false) })
-    }
+#[derive(Debug)]
+struct Open {
+    requests: Sender<Request>,
+    store: Arc<Store>,
+}
 
+impl StoreThread {
     /// Makes a request; `call` says what and on what.
     pub(super) fn request<T: Send + 'static>(
         &self,
         call: impl FnOnce() -> String,
         request: impl FnOnce(&Store) -> xen_sys::Result<T> + Send + 'static,
     ) -> Result<T, HostError> {
-        let lost = |lost: Lost, call: String| {
-            Err(HostError { call, kind: FailureKind::StoreLost, source: lost.into() })
-        };
-        if self.lost.get() {
-            return lost(Lost::Before, call());
-        }
-        let (reply, answer) = channel();
-        // The receiver is gone only if this call gave up on it.
-        let sent = self.requests.send(Box::new(move |store| drop(reply.send(request(store)))));
-        let answer = sent.map_err(|_| RecvTimeoutError::Disconnected).and_then(|()| answer.recv_timeout(REPLY_TIMEOUT));
-        match answer {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => {
-                let broken = error.errno().is_some_and(|errno| BROKEN.contains(&errno));
-                self.lost.set(broken);
-                let kind = if broken { FailureKind::StoreLost } else { FailureKind::Other };
-                Err(HostError { call: call(), kind, source: error.into() })
-            }
-            Err(_) => {
-                self.lost.set(true);
-                lost(Lost::Late, call())
+        match self.try_request(request) {
+            Ok(value) => Ok(value),
+            Err((kind, source)) => {
+                self.lost.set(kind == FailureKind::StoreLost);
+                Err(HostError { call: call(), kind, source })
             }
         }
     }
 
-    /// Readable while watch events are queued.
-    pub(super) fn watch_fd(&self) -> RawFd {
-        self.store.as_fd().as_raw_fd()
+    fn try_request<T: Send + 'static>(
+        &self,
+        request: impl FnOnce(&Store) -> xen_sys::Result<T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        if self.lost.get() {
+            return Err(Lost::Before.into());
+        }
+        let (reply, answer) = channel();
+        let made = move |store: &Store| {
+            let result = request(store);
+            let broken = result.as_ref().is_err_and(|error| is_broken(store, error));
+            // The receiver is gone only if its side gave up on this request.
+            drop(reply.send((result, broken)));
+        };
+        self.open()?.requests.send(Box::new(made)).map_err(|_| Lost::Thread)?;
+        match answer.recv_timeout(REPLY_TIMEOUT) {
+            Ok((Ok(value), _)) => Ok(value),
+            Ok((Err(error), true)) => Err((FailureKind::StoreLost, error.into())),
+            Ok((Err(error), false)) => Err((FailureKind::Other, error.into())),
+            Err(RecvTimeoutError::Timeout) => Err(Lost::Late.into()),
+            Err(RecvTimeoutError::Disconnected) => Err(Lost::Thread.into()),
+        }
     }
+
+    fn open(&self) -> Result<&Open, Failure> {
+        if let Some(open) = self.open.get() {
+            return Ok(open);
+        }
+        let store = Arc::new(Store::open().map_err(|error| (FailureKind::StoreLost, error.into()))?);
+        let (requests, queue) = channel::<Request>();
+        let served = Arc::clone(&store);
+        std::thread::Builder::new()
+            .name("stub-store".to_owned())
+            .spawn(move || queue.into_iter().for_each(|request| request(&served)))
+            .map_err(|error| (FailureKind::StoreLost, error.into()))?;
+        Ok(self.open.get_or_init(|| Open { requests, store }))
+    }
+
+    /// Readable while watch events are queued.
+    pub(super) fn watch_fd(&self) -> Option<RawFd> {
+        self.open.get().map(|open| open.store.as_fd().as_raw_fd())
+    }
+}
+
+type Failure = (FailureKind, Box<dyn std::error::Error + Send + Sync>);
+
+impl From<Lost> for Failure {
+    fn from(lost: Lost) -> Self {
+        (FailureKind::StoreLost, lost.into())
+    }
+}
+
+/// Whether the connection is what failed; where errno does not tell, another request does.
+fn is_broken(store: &Store, error: &xen_sys::Error) -> bool {
+    let broken = |error: &xen_sys::Error| error.errno().is_some_and(|errno| BROKEN.contains(&errno));
+    broken(error) || (error.errno() == Some(EINVAL) && store.read("/").is_err())
 }

@@ -9,7 +9,9 @@ use std::os::fd::RawFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use rustix::fs::FlockOperation;
 use xen_sys::{
     Access as _, BuiltPages, Channel, Commit, CpuidPolicy, CreateDomain, Ctrl, DomId, DomainInfo, DomainKind,
     EvtchnPort, ForeignMemory, Gfn, HvmBuild, HvmParam, Kib, LoopDevice, LoopOptions, PvBuild, Store,
@@ -17,8 +19,8 @@ use xen_sys::{
 
 use super::store_thread::StoreThread;
 use super::{
-    BackendState, BlockDevice, Built, FailureKind, HostError, HvmSpec, Hypervisor, Machine, NewDomain, PvSpec,
-    Ring, Unfit, Xenstore,
+    BackendState, BlockDevice, Built, FailureKind, HostError, HvmSpec, Hypervisor, Machine, NewDomain,
+    PvSpec, Ring, Unfit, Xenstore,
 };
 use crate::config::DiskMode;
 use crate::lifecycle::paging_pool;
@@ -42,15 +44,15 @@ pub struct XenHost {
 }
 
 impl XenHost {
-    /// Opens everything that a pair needs.
+    /// Opens Xen; xenstored is connected to when it is first needed, because to kill a pair it is not.
     ///
     /// # Errors
-    /// When this is no dom0, its Xen is not the one this library was built for, or xenstored is not there.
+    /// When this is no dom0, or its Xen is not the one this library was built for.
     pub fn open() -> Result<Self, HostError> {
         let ctrl = Ctrl::open().map_err(|error| fail("open Xen's control interface", error))?;
         let version = ctrl.version().map_err(|error| fail("ask Xen for its version", error))?;
         let release = format!("{}.{}", version.major, version.minor);
-        Ok(Self { ctrl, store: StoreThread::open()?, release })
+        Ok(Self { ctrl, store: StoreThread::default(), release })
     }
 
     fn hvmloader(&self) -> String {
@@ -73,8 +75,11 @@ impl XenHost {
         ctrl.set_tsc_default(domid)?;
         ctrl.set_paging_pool(domid, paging_pool(spec.memory, spec.vcpus))?;
         ctrl.apply_cpuid_policy(domid, CpuidPolicy { pae: true, itsc: false, nested: false })?;
-        let firmware = fs::read(SEABIOS)
-            .map_err(|source| xen_sys::Error::Call { call: "read", source, detail: Some(SEABIOS.to_owned()) })?;
+        let firmware = fs::read(SEABIOS).map_err(|source| xen_sys::Error::Call {
+            call: "read",
+            source,
+            detail: Some(SEABIOS.to_owned()),
+        })?;
         let hvmloader = self.hvmloader();
         let build = HvmBuild {
             hvmloader: Path::new(&hvmloader),
@@ -119,8 +124,7 @@ fn tell(call: &str, on: impl std::fmt::Display) {
 }
 
 fn fail(call: impl Into<String>, error: xen_sys::Error) -> HostError {
-    let kind = if error.errno() == Some(12) { FailureKind::NoMemory } else { FailureKind::Other };
-    HostError { call: call.into(), kind, source: error.into() }
+    HostError { call: call.into(), kind: FailureKind::Other, source: error.into() }
 }
 
 fn fail_io(call: impl Into<String>, error: std::io::Error) -> HostError {
@@ -208,12 +212,6 @@ impl Xenstore for XenHost {
         self.store.request(|| format!("read of {path}"), move |store| store.read(&node))
     }
 
-    fn list(&self, path: &str) -> Result<Vec<String>, HostError> {
-        let node = path.to_owned();
-        let names = self.store.request(|| format!("list of {path}"), move |store| store.list(&node))?;
-        Ok(names.unwrap_or_default())
-    }
-
     fn apply(&self, batch: &Batch) -> Result<(), HostError> {
         for op in batch.ops() {
             match op {
@@ -257,8 +255,22 @@ impl Xenstore for XenHost {
         )
     }
 
-    fn watch_fd(&self) -> RawFd {
+    fn watch_fd(&self) -> Option<RawFd> {
         self.store.watch_fd()
+    }
+}
+
+/// Locks a file for one writer. A loop device keeps the open file, so the lock lives as long as the loop device.
+///
+/// blkback closes its device a moment after it is gone from sysfs: a guest that is started again meets its own
+/// predecessor here, and waits it out.
+fn lock(file: &File) -> std::io::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
+            result => return Ok(result?),
+        }
     }
 }
 
@@ -288,7 +300,14 @@ fn transact(store: &Store, batch: &Batch) -> xen_sys::Result<()> {
 impl Machine for XenHost {
     fn unfit(&self) -> Result<Vec<Unfit>, HostError> {
         let hvmloader = self.hvmloader();
+        let machine = self.ctrl.phys_info().map_err(|error| fail("ask Xen for its abilities", error))?;
         let checks = [
+            (
+                machine.hvm && machine.hap,
+                "Xen has no HVM with nested paging here",
+                "enable virtualisation in firmware",
+            ),
+            (machine.pv, "Xen has no PV here", "boot a Xen that was built with it"),
             (
                 fs::read_to_string("/proc/xen/capabilities").is_ok_and(|text| text.contains("control_d")),
                 "this is not a control domain",
@@ -304,7 +323,9 @@ impl Machine for XenHost {
             (Path::new(SEABIOS).is_file(), SEABIOS, "install seabios"),
         ];
         let failed = checks.into_iter().filter(|(fits, ..)| !fits);
-        Ok(failed.map(|(_, what, remedy)| Unfit { what: what.to_owned(), remedy: remedy.to_owned() }).collect())
+        Ok(failed
+            .map(|(_, what, remedy)| Unfit { what: what.to_owned(), remedy: remedy.to_owned() })
+            .collect())
     }
 
     fn xen_release(&self) -> String {
@@ -321,19 +342,24 @@ impl Machine for XenHost {
         tell("attach", path.display());
         let call = || format!("attach of {}", path.display());
         let read_only = mode == DiskMode::ReadOnly;
-        let file = File::options().read(true).write(!read_only).open(path).map_err(|error| fail_io(call(), error))?;
+        let busy = |who: String| fail_io(call(), std::io::Error::other(format!("{who} writes it already")));
+        let file = File::options()
+            .read(true)
+            .write(!read_only)
+            .open(path)
+            .map_err(|error| fail_io(call(), error))?;
         let data = file.metadata().map_err(|error| fail_io(call(), error))?;
         if data.file_type().is_block_device() {
             let (major, minor) = (rustix::fs::major(data.rdev()), rustix::fs::minor(data.rdev()));
             return Ok(BlockDevice { major, minor, hold: Arc::new(file) });
         }
+        if !read_only {
+            lock(&file).map_err(|_| busy("another guest".to_owned()))?;
+        }
         let shared = LoopDevice::find_shared(&file, read_only).map_err(|error| fail(call(), error))?;
         let device = match shared {
             Some(device) if read_only => device,
-            Some(device) => {
-                let busy = format!("{} serves it to somebody already", device.path().display());
-                return Err(fail_io(call(), std::io::Error::other(busy)));
-            }
+            Some(device) => return Err(busy(device.path().display().to_string())),
             None => {
                 let options = LoopOptions { read_only, direct_io: false, autoclear: true };
                 LoopDevice::attach(&file, &options).map_err(|error| fail(call(), error))?
@@ -344,7 +370,8 @@ impl Machine for XenHost {
     }
 
     fn backend(&self, domid: DomId, devid: u32) -> Result<BackendState, HostError> {
-        let device = format!("/sys/bus/xen-backend/devices/vbd-{domid}-{devid}");
+        // Gone from here only when the driver has let go; the link on the bus goes before.
+        let device = format!("/sys/devices/vbd-{domid}-{devid}");
         if !Path::new(&device).exists() {
             return Ok(BackendState::Absent);
         }

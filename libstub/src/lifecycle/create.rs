@@ -12,7 +12,7 @@ use super::creation::Creation;
 use super::operation::Operation;
 use super::teardown::Owed;
 use crate::config::{GuestConfig, Name};
-use crate::host::{FailureKind, Host, HostError, Unfit};
+use crate::host::{Host, HostError, Unfit};
 use crate::image::ImageError;
 use crate::journal::{Journal, JournalError};
 
@@ -149,7 +149,7 @@ pub struct CreateError {
     pub stubdom: Option<DomId>,
     /// Why it failed.
     #[source]
-    pub cause: Cause,
+    pub cause: Box<Cause>,
     /// The last lines of the stubdomain's console, escaped.
     pub console: Vec<String>,
     /// What was removed, in order.
@@ -167,6 +167,12 @@ fn ids(guest: Option<DomId>, stubdom: Option<DomId>) -> String {
 /// Why a create failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
+    /// The config asks for what cannot be.
+    #[error("the config cannot be served: {}", .0.join("; "))]
+    Config(Vec<String>),
+    /// A pair of this name is recorded already.
+    #[error("a pair of this name is recorded already")]
+    PairExists,
     /// The host lacks something.
     #[error("this host cannot start a pair: {}", unfit(.0))]
     Unfit(Vec<Unfit>),
@@ -217,15 +223,19 @@ pub enum Cause {
         report: String,
     },
     /// The stubdomain, or QEMU in it, ended.
-    #[error("the stubdom died{}", death(*reason, qemu_exit.as_deref()))]
+    #[error("the stubdom died{}", death(*reason))]
     StubdomDied {
-        /// Its shutdown reason; `None` if it was destroyed or only QEMU ended.
+        /// Its shutdown reason; `None` if it was destroyed.
         reason: Option<ShutdownReason>,
-        /// How QEMU ended, if it was reported.
-        qemu_exit: Option<String>,
+    },
+    /// QEMU ended, and the stubdomain has not said more.
+    #[error("QEMU in the stubdom ended: {exit}")]
+    QemuEnded {
+        /// How: `exit N` or `signal N`, escaped.
+        exit: String,
     },
     /// The guest ended before it ever ran.
-    #[error("the guest died before it was started{}", death(*reason, None))]
+    #[error("the guest died before it was started{}", death(*reason))]
     GuestDied {
         /// Its shutdown reason; `None` if it was destroyed.
         reason: Option<ShutdownReason>,
@@ -252,22 +262,14 @@ pub enum Cause {
     Panicked(String),
 }
 
-impl Cause {
-    /// Whether xenstored is the reason.
-    pub fn is_store_lost(&self) -> bool {
-        matches!(self, Self::Host(error) if error.kind == FailureKind::StoreLost)
-    }
-}
-
 fn unfit(reasons: &[Unfit]) -> String {
-    let lines: Vec<String> = reasons.iter().map(|unfit| format!("{} ({})", unfit.what, unfit.remedy)).collect();
+    let lines: Vec<String> =
+        reasons.iter().map(|unfit| format!("{} ({})", unfit.what, unfit.remedy)).collect();
     lines.join("; ")
 }
 
-fn death(reason: Option<ShutdownReason>, qemu_exit: Option<&str>) -> String {
-    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    let qemu = qemu_exit.map(|exit| format!(", QEMU ended with {exit}")).unwrap_or_default();
-    format!("{reason}{qemu}")
+fn death(reason: Option<ShutdownReason>) -> String {
+    reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
 }
 
 /// Time since a create began, for its events.

@@ -10,14 +10,14 @@ use proto::{Stage, argv, keys, manifest};
 use xen_sys::{DomId, DomainKind, Gfn};
 
 use super::create::{Cause, Clock, CreateError, CreateStage, Event, Milestone, Pair};
-use super::observe::{self, Observation};
+use super::observe::{self, Observation, Verdict};
 use super::operation::{Job, Reply, Task};
 use super::plan::{self, Plan};
 use super::teardown::{self, Outcome};
 use crate::config::{DiskMode, GuestConfig, Vdev};
 use crate::console;
 use crate::host::{BackendState, BlockDevice, Host, HvmSpec, NewDomain};
-use crate::journal::{DomainMark, Journal, Record};
+use crate::journal::{Claim, DomainMark, Journal, Record};
 use crate::qemu_args::qemu_args;
 use crate::xenbus::{self, Stubdom, Vbd, VbdMark};
 
@@ -36,6 +36,8 @@ pub(super) struct Creation {
     clock: Clock,
     stage: CreateStage,
     cancel: Arc<AtomicBool>,
+    /// The name is this operation's alone from preflight to its end.
+    claim: Option<Claim>,
     record: Option<Record>,
     /// The stubdomain's console page, for its last words.
     console: Option<(DomId, Gfn)>,
@@ -47,8 +49,16 @@ pub(super) struct Creation {
 /// What the steps after the shells work with.
 struct Pieces {
     plan: Plan,
+    /// The guest's disks, in the order of the config.
+    disks: Vec<BlockDevice>,
     guest: DomId,
     stubdom: DomId,
+}
+
+/// A pair whose two domains exist.
+struct Ids {
+    guest: (DomId, DomainMark),
+    stubdom: (DomId, DomainMark),
 }
 
 impl Creation {
@@ -60,6 +70,7 @@ impl Creation {
             clock: Clock::start(),
             stage: CreateStage::Preflight,
             cancel: Arc::default(),
+            claim: None,
             record: None,
             console: None,
             held: Vec::new(),
@@ -68,7 +79,9 @@ impl Creation {
     }
 
     fn prepare(&mut self, emit: &dyn Fn(Event)) -> Result<(), Cause> {
-        let plan = plan::plan(self.host.as_ref(), &self.journal, &self.config)?;
+        let claim = self.journal.claim(&self.config.name)?;
+        let plan = plan::plan(self.host.as_ref(), &self.journal, &claim, &self.config)?;
+        self.claim = Some(claim);
         let clock = self.clock;
         let tell = |milestone| emit(clock.event(milestone));
         let waits_for_go = plan.image.waits_for_go;
@@ -77,10 +90,12 @@ impl Creation {
         if waits_for_go {
             self.stubdom(&pieces)?;
             tell(Milestone::StubdomBuilt);
-            self.unpause_stubdom(&pieces)?;
+            self.host.unpause(pieces.stubdom)?;
             tell(Milestone::StubdomUnpaused);
             self.guest(&pieces)?;
             tell(Milestone::GuestBuilt);
+            // The stubdomain runs and can write: what it makes libxenstore queue must not pile up.
+            self.host.drain_watches()?;
             self.devices(&pieces)?;
             tell(Milestone::QemuReleased);
         } else {
@@ -90,7 +105,7 @@ impl Creation {
             tell(Milestone::StubdomBuilt);
             self.devices(&pieces)?;
             tell(Milestone::QemuReleased);
-            self.unpause_stubdom(&pieces)?;
+            self.host.unpause(pieces.stubdom)?;
             tell(Milestone::StubdomUnpaused);
         }
         self.enter(CreateStage::Ready(None))
@@ -100,30 +115,39 @@ impl Creation {
     fn enter(&mut self, stage: CreateStage) -> Result<(), Cause> {
         tracing::debug!(name = %self.config.name, %stage, "stage");
         self.stage = stage;
+        self.check_cancel()
+    }
+
+    fn check_cancel(&self) -> Result<(), Cause> {
         if self.cancel.load(Ordering::Relaxed) { Err(Cause::Cancelled) } else { Ok(()) }
     }
 
     /// Changes the record and has it on disk before anything else happens.
     fn note(&mut self, change: impl FnOnce(&mut Record)) -> Result<(), Cause> {
-        if let Some(record) = &mut self.record {
+        if let (Some(record), Some(claim)) = (&mut self.record, &self.claim) {
             change(record);
-            self.journal.update(record)?;
+            self.journal.write(record, claim)?;
         }
         Ok(())
     }
 
     fn shells(&mut self, plan: Plan) -> Result<Pieces, Cause> {
+        // A disk that somebody else writes is refused before there are domains; until blkback takes them, loop
+        // devices are held by this process alone, and go with it.
+        let disks = self.config.disks.iter().map(|disk| self.open(&disk.target, disk.mode));
+        let disks = disks.collect::<Result<Vec<_>, _>>()?;
         self.enter(CreateStage::Shells)?;
         let GuestConfig { name, memory, vcpus, .. } = &self.config;
         let (name, vcpus) = (name.clone(), *vcpus);
         let record = Record::new(&name, plan.guest_uuid, *memory, vcpus, plan.boot_id.clone());
         let stubdom_uuid = record.stubdom.uuid;
-        self.journal.begin(&record)?;
         self.record = Some(record);
-        let guest = self.shell(NewDomain { uuid: plan.guest_uuid, kind: DomainKind::Hvm, vcpus }, name.as_str())?;
+        self.note(|_| {})?;
+        let guest =
+            self.shell(NewDomain { uuid: plan.guest_uuid, kind: DomainKind::Hvm, vcpus }, name.as_str())?;
         let new = NewDomain { uuid: stubdom_uuid, kind: DomainKind::Pv, vcpus: STUBDOM_VCPUS };
         let stubdom = self.shell(new, &name.stubdom())?;
-        Ok(Pieces { plan, guest, stubdom })
+        Ok(Pieces { plan, disks, guest, stubdom })
     }
 
     fn shell(&mut self, new: NewDomain, name: &str) -> Result<DomId, Cause> {
@@ -183,13 +207,9 @@ impl Creation {
     ) -> Result<(), Cause> {
         let vbd = Vbd { domid, vdev, mode, bootable, major: device.major, minor: device.minor };
         self.note(|record| record.vbds.push(vbd.mark()))?;
-        self.host.apply(&vbd.create())?;
+        // Held before blkback hears of it: the number must not become somebody else's meanwhile.
         self.held.push((vbd.mark(), device.clone()));
-        Ok(())
-    }
-
-    fn unpause_stubdom(&mut self, pieces: &Pieces) -> Result<(), Cause> {
-        self.host.unpause(pieces.stubdom)?;
+        self.host.apply(&vbd.create())?;
         Ok(())
     }
 
@@ -207,10 +227,10 @@ impl Creation {
         self.host.set_store_target(pieces.stubdom, pieces.guest)?;
         for (index, disk) in self.config.disks.clone().iter().enumerate() {
             // One block device under both vbds: two would not see each other's writes.
-            let device = self.open(&disk.target, disk.mode)?;
-            self.attach(pieces.guest, disk.vdev, disk.mode, index == 0, &device)?;
+            let device = &pieces.disks[index];
+            self.attach(pieces.guest, disk.vdev, disk.mode, index == 0, device)?;
             if let Some(vdev) = Vdev::in_stubdom(index) {
-                self.attach(pieces.stubdom, vdev, disk.mode, false, &device)?;
+                self.attach(pieces.stubdom, vdev, disk.mode, false, device)?;
             }
         }
         let args = qemu_args(&self.config, pieces.guest);
@@ -221,39 +241,38 @@ impl Creation {
 
     fn observe(&mut self, emit: &dyn Fn(Event)) -> Result<Observation, Cause> {
         self.host.drain_watches()?;
-        let (Some((guest, guest_mark)), Some((stubdom, stubdom_mark))) = (self.mark(true), self.mark(false)) else {
-            return Err(Cause::Cancelled);
-        };
-        let seen = observe::observe(self.host.as_ref(), (guest, &guest_mark), (stubdom, &stubdom_mark))?;
+        let Ids { guest, stubdom } = self.created()?;
+        let seen = observe::observe(self.host.as_ref(), (guest.0, &guest.1), (stubdom.0, &stubdom.1))?;
         // Stages that passed between two looks are told with the one that was seen.
         let passed = |stage: &Stage| Some(*stage) > self.reached && Some(*stage) <= seen.stage;
         for stage in Stage::ALL.into_iter().filter(passed) {
             emit(self.clock.event(Milestone::Stubdom(stage)));
         }
         self.reached = self.reached.max(seen.stage);
-        self.stage = CreateStage::Ready(self.reached);
-        if seen.ready {
-            emit(self.clock.event(Milestone::ReadySeen));
-        }
         Ok(seen)
     }
 
-    fn mark(&self, guest: bool) -> Option<(DomId, DomainMark)> {
-        let record = self.record.as_ref()?;
-        let mark = if guest { record.guest } else { record.stubdom };
-        Some((mark.domid?, mark))
+    fn created(&self) -> Result<Ids, Cause> {
+        let ids = self.record.as_ref().and_then(|Record { guest, stubdom, .. }| {
+            Some(Ids { guest: (guest.domid?, *guest), stubdom: (stubdom.domid?, *stubdom) })
+        });
+        ids.ok_or_else(|| Cause::Panicked("there are no domains to look at".to_owned()))
     }
 
     fn finish(&mut self, emit: &dyn Fn(Event)) -> Result<Pair, Cause> {
+        emit(self.clock.event(Milestone::ReadySeen));
         self.enter(CreateStage::Unpause)?;
         self.wait_backends()?;
-        let (Some((guest, mark)), Some((stubdom, _))) = (self.mark(true), self.mark(false)) else {
-            return Err(Cause::Cancelled);
-        };
-        self.note(|record| record.running = true)?;
-        self.unpause_guest(guest)?;
+        self.note(|record| record.complete = true)?;
+        // The pair may have died, and the caller have changed its mind, since the ready key was seen.
+        self.check_cancel()?;
+        if let Verdict::Failed(cause) = self.observe(emit)?.verdict() {
+            return Err(cause);
+        }
+        let Ids { guest, stubdom } = self.created()?;
+        self.unpause_guest(guest.0)?;
         emit(self.clock.event(Milestone::GuestUnpaused));
-        Ok(Pair { name: self.config.name.clone(), uuid: mark.uuid, guest, stubdom })
+        Ok(Pair { name: self.config.name.clone(), uuid: guest.1.uuid, guest: guest.0, stubdom: stubdom.0 })
     }
 
     /// blkback must have every disk open before our own hold on it ends.
@@ -262,6 +281,7 @@ impl Creation {
         for (VbdMark { domid, devid }, _) in &self.held {
             let (domid, devid) = (*domid, *devid);
             while self.host.backend(domid, devid)? != BackendState::Open {
+                self.check_cancel()?;
                 if Instant::now() >= deadline {
                     return Err(Cause::BackendStuck { domid, devid });
                 }
@@ -280,22 +300,24 @@ impl Creation {
 
     fn abort(&mut self, cause: Cause) -> CreateError {
         let console = self.last_words();
-        self.held.clear();
         let ids = |record: &Record| (record.guest.domid, record.stubdom.domid);
         let (guest, stubdom) = self.record.as_ref().map(ids).unwrap_or_default();
-        let Outcome { undone, owed } = match self.record.take() {
-            Some(mut record) => {
-                record.running = false;
-                teardown::teardown(self.host.as_ref(), &self.journal, &mut record)
+        let Outcome { undone, owed } = match (&mut self.record, &self.claim) {
+            (Some(record), Some(claim)) => {
+                record.complete = false;
+                teardown::teardown(self.host.as_ref(), &self.journal, claim, record)
             }
-            None => Outcome::default(),
+            _ => Outcome::default(),
         };
+        // Only now: until the domains are gone, blkback may still be about to open what is held.
+        self.held.clear();
+        (self.record, self.claim) = (None, None);
         CreateError {
             name: self.config.name.clone(),
             stage: self.stage,
             guest,
             stubdom,
-            cause,
+            cause: Box::new(cause),
             console,
             undone,
             owed,
@@ -313,13 +335,16 @@ impl Task for Creation {
     type Error = CreateError;
 
     fn run(&mut self, job: Job, emit: &dyn Fn(Event)) -> Reply<Pair, CreateError> {
-        let wait = Reply::Wait { watch: self.host.watch_fd(), timeout: self.config.stubdom.timeout };
         let result = match job {
             Job::Prepare(cancel) => {
                 self.cancel = cancel;
-                self.prepare(emit).map(|()| wait)
+                let timeout = self.config.stubdom.timeout;
+                self.prepare(emit).map(|()| Reply::Wait { watch: self.host.watch_fd(), timeout })
             }
-            Job::Observe => self.observe(emit).map(Reply::Observed),
+            Job::Observe => self.observe(emit).map(|seen| {
+                self.stage = CreateStage::Ready(self.reached);
+                Reply::Observed(seen)
+            }),
             Job::Finish => self.finish(emit).map(|pair| Reply::Done(Ok(pair))),
             Job::Abort(cause) => Err(cause),
         };

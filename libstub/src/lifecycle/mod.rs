@@ -31,7 +31,7 @@ mod plan;
 mod teardown;
 
 pub use create::{Cause, CreateError, CreateStage, Event, Milestone, Pair, create};
-pub(crate) use plan::paging_pool;
 pub use list::{ListError, PairInfo, PairState, list};
 pub use operation::{Canceller, Operation, Progress};
+pub(crate) use plan::paging_pool;
 pub use teardown::{DestroyError, Destroyed, Owed, destroy};

@@ -75,15 +75,16 @@ impl Observation {
         if let Some(report) = &self.failed {
             return Verdict::Failed(Cause::StubdomFailed { report: report.clone() });
         }
-        let qemu_exit = self.qemu_exit.clone();
+        if let Some(exit) = &self.qemu_exit {
+            return Verdict::Failed(Cause::QemuEnded { exit: exit.clone() });
+        }
         match (self.stubdom, self.guest) {
-            (Life::Shutdown(reason), _) => Verdict::Failed(Cause::StubdomDied { reason: Some(reason), qemu_exit }),
-            (Life::Gone, _) => Verdict::Failed(Cause::StubdomDied { reason: None, qemu_exit }),
-            (Life::Alive, Life::Shutdown(reason)) => Verdict::Failed(Cause::GuestDied { reason: Some(reason) }),
-            (Life::Alive, Life::Gone) => Verdict::Failed(Cause::GuestDied { reason: None }),
-            (Life::Alive, Life::Alive) if qemu_exit.is_some() => {
-                Verdict::Failed(Cause::StubdomDied { reason: None, qemu_exit })
+            (Life::Shutdown(reason), _) => Verdict::Failed(Cause::StubdomDied { reason: Some(reason) }),
+            (Life::Gone, _) => Verdict::Failed(Cause::StubdomDied { reason: None }),
+            (Life::Alive, Life::Shutdown(reason)) => {
+                Verdict::Failed(Cause::GuestDied { reason: Some(reason) })
             }
+            (Life::Alive, Life::Gone) => Verdict::Failed(Cause::GuestDied { reason: None }),
             (Life::Alive, Life::Alive) if self.ready => Verdict::Ready,
             (Life::Alive, Life::Alive) => Verdict::Wait,
         }
@@ -127,7 +128,9 @@ mod tests {
             failed: Some("qemu-started: bad argument".into()),
             ..alive()
         };
-        assert!(matches!(dead.verdict(), Verdict::Failed(Cause::StubdomFailed { report }) if report.contains("bad")));
+        assert!(
+            matches!(dead.verdict(), Verdict::Failed(Cause::StubdomFailed { report }) if report.contains("bad"))
+        );
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub(super) enum Reply<T, E> {
     /// Something happened; the job goes on.
     Event(Event),
     /// There is something to wait for.
-    Wait { watch: RawFd, timeout: Duration },
+    Wait { watch: Option<RawFd>, timeout: Duration },
     /// What a look showed.
     Observed(Observation),
     /// It is over.
@@ -124,7 +124,9 @@ impl<T: Send + 'static, E: Send + 'static> Operation<T, E> {
     /// When [`dispatch`](Self::dispatch) is to be called even if the descriptor shows nothing.
     pub fn next_deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Waiting(wait) => Some(if wait.looking { wait.deadline } else { wait.deadline.min(wait.next_look) }),
+            State::Waiting(wait) => {
+                Some(if wait.looking { wait.deadline } else { wait.deadline.min(wait.next_look) })
+            }
             State::Working | State::Done => None,
         }
     }
@@ -195,12 +197,19 @@ impl<T: Send + 'static, E: Send + 'static> Operation<T, E> {
         Ok(())
     }
 
-    fn wait_begins(&mut self, watch: RawFd, timeout: Duration) -> io::Result<()> {
-        self.poll.registry().register(&mut SourceFd(&watch), WATCH, Interest::READABLE)?;
+    fn wait_begins(&mut self, watch: Option<RawFd>, timeout: Duration) -> io::Result<()> {
+        if let Some(watch) = watch {
+            self.poll.registry().register(&mut SourceFd(&watch), WATCH, Interest::READABLE)?;
+        }
         let now = Instant::now();
         // Events may be queued already, and an edge that is past comes no more: the first look is at once.
-        self.state =
-            State::Waiting(Wait { deadline: now + timeout, timeout, next_look: now, looking: false, stale: true });
+        self.state = State::Waiting(Wait {
+            deadline: now + timeout,
+            timeout,
+            next_look: now,
+            looking: false,
+            stale: true,
+        });
         Ok(())
     }
 
@@ -286,10 +295,11 @@ fn work<T: Task>(
             let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             Reply::Done(Err(task.panicked(message)))
         });
-        let over = matches!(reply, Reply::Done(_));
-        send(reply);
-        if over {
-            return;
+        if matches!(reply, Reply::Done(_)) {
+            // Whoever hears that it is over may use the name again at once.
+            drop(task);
+            return send(reply);
         }
+        send(reply);
     }
 }

@@ -9,7 +9,7 @@ use super::create::Cause;
 use crate::config::GuestConfig;
 use crate::host::{Host, PvSpec};
 use crate::image::Image;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Claim, Journal};
 
 /// Memory that Xen itself needs for a domain beside what the domain sees.
 const DOMAIN_OVERHEAD: Kib = Kib::new(4096);
@@ -29,14 +29,25 @@ pub(crate) fn paging_pool(memory: Kib, vcpus: u32) -> Kib {
 }
 
 /// Checks a config against the host.
-pub(super) fn plan(host: &dyn Host, journal: &Journal, config: &GuestConfig) -> Result<Plan, Cause> {
+pub(super) fn plan(
+    host: &dyn Host,
+    journal: &Journal,
+    claim: &Claim,
+    config: &GuestConfig,
+) -> Result<Plan, Cause> {
+    let wrong = config.faults();
+    if !wrong.is_empty() {
+        return Err(Cause::Config(wrong));
+    }
     let unfit = host.unfit()?;
     if !unfit.is_empty() {
         return Err(Cause::Unfit(unfit));
     }
     let image = Image::resolve(&config.stubdom, &host.xen_release())?;
     let guest_uuid = config.uuid.unwrap_or_else(Uuid::new_v4);
-    check_names(host, journal, config, guest_uuid)?;
+    let boot_id = host.boot_id()?;
+    check_record(journal, claim, config, &boot_id)?;
+    check_names(host, config, guest_uuid)?;
     let guest = config.memory.get() + paging_pool(config.memory, config.vcpus).get() + DOMAIN_OVERHEAD.get();
     let need = Kib::new(guest + image.memory.get() + DOMAIN_OVERHEAD.get());
     let free = host.free_memory()?;
@@ -49,13 +60,19 @@ pub(super) fn plan(host: &dyn Host, journal: &Journal, config: &GuestConfig) -> 
         cmdline: image.cmdline.clone(),
         memory: image.memory,
     };
-    Ok(Plan { guest_uuid, stubdom, image, boot_id: host.boot_id()? })
+    Ok(Plan { guest_uuid, stubdom, image, boot_id })
 }
 
-fn check_names(host: &dyn Host, journal: &Journal, config: &GuestConfig, uuid: Uuid) -> Result<(), Cause> {
-    if journal.find(&config.name)?.is_some() {
-        return Err(JournalError::Exists(config.name.clone()).into());
+/// A record of an earlier boot names nothing that still exists.
+fn check_record(journal: &Journal, claim: &Claim, config: &GuestConfig, boot_id: &str) -> Result<(), Cause> {
+    match journal.find(&config.name)? {
+        Some(record) if record.boot_id == boot_id => Err(Cause::PairExists),
+        Some(_) => Ok(journal.end(&config.name, claim)?),
+        None => Ok(()),
     }
+}
+
+fn check_names(host: &dyn Host, config: &GuestConfig, uuid: Uuid) -> Result<(), Cause> {
     let names = [config.name.as_str(), &config.name.stubdom()];
     for info in host.domains()?.into_iter().filter(|info| info.domid != DomId::DOM0) {
         let name = host.read(&format!("{}/name", keys::home(info.domid.get())))?;

@@ -7,14 +7,15 @@
 
 use std::time::{Duration, Instant};
 
+use proto::keys;
 use uuid::Uuid;
 use xen_sys::DomId;
 
 use super::operation::{Job, Operation, Reply, Task};
 use crate::config::Name;
 use crate::host::{BackendState, Host, HostError};
-use crate::journal::{DomainMark, Journal, JournalError, Record};
-use crate::xenbus::{Batch, VbdMark, trees};
+use crate::journal::{Claim, DomainMark, Journal, JournalError, Record};
+use crate::xenbus::{Batch, VbdMark};
 
 /// How long blkback may take to let go of a dead domain's disks, and Xen to free its last pages.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -67,9 +68,6 @@ pub enum DestroyError {
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The host cannot be asked.
-    #[error(transparent)]
-    Host(#[from] HostError),
     /// A defect of this library; the record is kept.
     #[error("the worker of this operation panicked: {0}")]
     Panicked(String),
@@ -95,9 +93,10 @@ struct Destruction {
 
 impl Destruction {
     fn destroy(&self) -> Result<Destroyed, DestroyError> {
+        let claim = self.journal.claim(&self.name)?;
         let record = self.journal.find(&self.name)?;
         let mut record = record.ok_or_else(|| DestroyError::NoSuchPair(self.name.clone()))?;
-        let Outcome { undone, owed } = teardown(self.host.as_ref(), &self.journal, &mut record);
+        let Outcome { undone, owed } = teardown(self.host.as_ref(), &self.journal, &claim, &mut record);
         if owed.is_empty() {
             return Ok(Destroyed { name: self.name.clone(), uuid: record.guest.uuid, undone });
         }
@@ -119,15 +118,17 @@ impl Task for Destruction {
 }
 
 /// Removes everything that `record` names, and then the record; what stays is owed and stays recorded.
-pub(super) fn teardown(host: &dyn Host, journal: &Journal, record: &mut Record) -> Outcome {
+pub(super) fn teardown(host: &dyn Host, journal: &Journal, claim: &Claim, record: &mut Record) -> Outcome {
     let mut outcome = Outcome::default();
-    let this_boot = host.boot_id();
-    match this_boot {
-        Ok(id) if id != record.boot_id => outcome.undone.push("an earlier boot's domains (gone with it)".to_owned()),
-        Ok(_) => Pass { host, outcome: &mut outcome }.run(record),
+    match host.boot_id() {
+        Ok(id) if id != record.boot_id => {
+            outcome.undone.push("an earlier boot's domains (gone with it)".to_owned())
+        }
+        Ok(_) => Pass { host, outcome: &mut outcome, release: None }.run(record),
         Err(error) => outcome.owe("the whole pair", &error),
     }
-    let written = if outcome.owed.is_empty() { journal.end(&record.name) } else { journal.update(record) };
+    let nothing_owed = outcome.owed.is_empty();
+    let written = if nothing_owed { journal.end(&record.name, claim) } else { journal.write(record, claim) };
     if let Err(error) = written {
         outcome.owe("the pair's record", &error);
     }
@@ -146,25 +147,13 @@ impl Outcome {
         tracing::warn!(what, reason, "left behind");
         self.owed.push(Owed { what, why: reason });
     }
-
-    fn note<T>(&mut self, what: impl Into<String>, result: Result<T, HostError>) -> Option<T> {
-        let what = what.into();
-        match result {
-            Ok(value) => {
-                self.undone.push(what);
-                Some(value)
-            }
-            Err(error) => {
-                self.owe(what, &error);
-                None
-            }
-        }
-    }
 }
 
 struct Pass<'a> {
     host: &'a dyn Host,
     outcome: &'a mut Outcome,
+    /// When waiting for releases ends: one limit for all of them.
+    release: Option<Instant>,
 }
 
 impl Pass<'_> {
@@ -175,14 +164,22 @@ impl Pass<'_> {
         for (domid, _) in [guest, stubdom].into_iter().flatten() {
             let _ = self.host.pause(domid);
         }
-        let stubdom = self.kill("stubdom", stubdom);
+        let killed = self.kill("stubdom", stubdom);
         let guest = self.kill("guest", guest);
-        let ours = |vbd: &&VbdMark| self.is_ours(vbd.domid, record);
-        let vbds: Vec<VbdMark> = record.vbds.iter().filter(ours).copied().collect();
         // A backend's nodes stay as long as blkback has the device: they are how it is told to let go.
-        let closed: Vec<VbdMark> = vbds.into_iter().filter(|vbd| self.close(*vbd)).collect();
-        self.wait_gone("stubdom", stubdom);
-        self.wait_gone("guest", guest);
+        let mut closed = Vec::new();
+        for vbd in record.vbds.clone() {
+            if self.is_ours(vbd.domid, record) && self.close(vbd) {
+                closed.push(vbd);
+            }
+        }
+        self.wait_gone("stubdom", killed);
+        if killed == stubdom {
+            self.wait_gone("guest", guest);
+        } else if let Some((domid, _)) = guest {
+            let why = "it is a zombie as long as its stubdom exists".to_owned();
+            self.outcome.owed.push(Owed { what: format!("guest {domid}"), why });
+        }
         self.remove_trees(record, &closed);
     }
 
@@ -205,34 +202,47 @@ impl Pass<'_> {
         }
     }
 
-    /// Whether what is named after a domain id is this record's: ids are used again.
-    fn is_ours(&self, domid: DomId, record: &Record) -> bool {
+    /// Whether what is named after a domain id is this record's: ids are used again. If Xen does not say, it is not
+    /// touched, and owed.
+    fn is_ours(&mut self, domid: DomId, record: &Record) -> bool {
         let uuid = if record.guest.domid == Some(domid) { record.guest.uuid } else { record.stubdom.uuid };
         match self.host.domain(domid) {
-            Ok(Some(info)) => info.uuid == uuid,
-            Ok(None) | Err(_) => true,
+            Ok(info) => info.is_none_or(|info| info.uuid == uuid),
+            Err(error) => {
+                self.outcome.owe(format!("what is named after domain {domid}"), &error);
+                false
+            }
         }
     }
 
     /// Destroys a domain; gives it back if it is on its way out.
     fn kill(&mut self, role: &str, domain: Option<(DomId, Uuid)>) -> Option<(DomId, Uuid)> {
         let (domid, _) = domain?;
-        let destroyed = self.host.destroy(domid);
-        self.outcome.note(format!("{role} {domid}"), destroyed)?;
-        domain
+        match self.host.destroy(domid) {
+            Ok(()) => domain,
+            Err(error) => {
+                self.outcome.owe(format!("{role} {domid}"), &error);
+                None
+            }
+        }
     }
 
     fn close(&mut self, vbd: VbdMark) -> bool {
         let what = format!("vbd {} of domain {}", vbd.devid, vbd.domid);
-        let closed = self.host.read(&format!("{}/state", vbd.backend())).and_then(|state| match state {
+        let told = self.host.read(&format!("{}/state", vbd.backend())).and_then(|state| match state {
             Some(_) => self.host.apply(&vbd.force_close()),
             None => Ok(()),
         });
         let host = self.host;
-        self.outcome.note(what.clone(), closed).is_some()
-            && self.wait(&what, "blkback still holds it", || {
+        match told {
+            Ok(()) => self.wait(&what, "blkback still holds it", || {
                 Ok(host.backend(vbd.domid, vbd.devid)? == BackendState::Absent)
-            })
+            }),
+            Err(error) => {
+                self.outcome.owe(what, &error);
+                false
+            }
+        }
     }
 
     fn wait_gone(&mut self, role: &str, domain: Option<(DomId, Uuid)>) {
@@ -243,11 +253,19 @@ impl Pass<'_> {
         });
     }
 
-    fn wait(&mut self, what: &str, held: &str, mut released: impl FnMut() -> Result<bool, HostError>) -> bool {
-        let deadline = Instant::now() + RELEASE_TIMEOUT;
+    fn wait(
+        &mut self,
+        what: &str,
+        held: &str,
+        mut released: impl FnMut() -> Result<bool, HostError>,
+    ) -> bool {
+        let deadline = *self.release.get_or_insert_with(|| Instant::now() + RELEASE_TIMEOUT);
         loop {
             match released() {
-                Ok(true) => return true,
+                Ok(true) => {
+                    self.outcome.undone.push(what.to_owned());
+                    return true;
+                }
                 Ok(false) if Instant::now() >= deadline => {
                     self.outcome.owed.push(Owed { what: what.to_owned(), why: held.to_owned() });
                     return false;
@@ -269,17 +287,24 @@ impl Pass<'_> {
         let mut emptied: Vec<String> = closed.iter().map(VbdMark::backends).collect();
         emptied.sort_unstable();
         emptied.dedup();
-        let left = |directory: &String| record.vbds.iter().any(|vbd| vbd.backends() == *directory && !closed.contains(vbd));
-        emptied.into_iter().filter(|directory| !left(directory)).for_each(|directory| batch.remove(directory));
+        let left = |directory: &String| {
+            record.vbds.iter().any(|vbd| vbd.backends() == *directory && !closed.contains(vbd))
+        };
+        emptied
+            .into_iter()
+            .filter(|directory| !left(directory))
+            .for_each(|directory| batch.remove(directory));
         for mark in [record.stubdom, record.guest] {
-            let Some(domid) = mark.domid else { continue };
-            if self.is_ours(domid, record) {
-                trees(domid, mark.uuid).into_iter().for_each(|tree| batch.remove(tree));
+            batch.remove(keys::vm(&mark.uuid.to_string()));
+            if let Some(domid) = mark.domid
+                && self.is_ours(domid, record)
+            {
+                batch.remove(keys::home(domid.get()));
             }
         }
-        if !batch.ops().is_empty() {
-            let removed = self.host.apply(&batch);
-            self.outcome.note("nodes in xenstore", removed);
+        match self.host.apply(&batch) {
+            Ok(()) => self.outcome.undone.push("nodes in xenstore".to_owned()),
+            Err(error) => self.outcome.owe("nodes in xenstore", &error),
         }
     }
 }

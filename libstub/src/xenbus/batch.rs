@@ -30,11 +30,11 @@ pub enum Op {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     /// dom0's own, readable by a domain.
-    ReadBy(DomId),
+    Readable(DomId),
     /// A domain's own.
-    OwnedBy(DomId),
+    Own(DomId),
     /// A domain's own, readable by another.
-    OwnedByReadBy(DomId, DomId),
+    Shared(DomId, DomId),
 }
 
 impl Access {
@@ -42,9 +42,9 @@ impl Access {
         let owner = |domid| Permission { domid, access: PermissionAccess::None };
         let reader = |domid| Permission { domid, access: PermissionAccess::Read };
         match self {
-            Self::ReadBy(domid) => vec![owner(DomId::DOM0), reader(domid)],
-            Self::OwnedBy(domid) => vec![owner(domid)],
-            Self::OwnedByReadBy(domid, other) => vec![owner(domid), reader(other)],
+            Self::Readable(domid) => vec![owner(DomId::DOM0), reader(domid)],
+            Self::Own(domid) => vec![owner(domid)],
+            Self::Shared(domid, other) => vec![owner(domid), reader(other)],
         }
     }
 }

@@ -8,5 +8,5 @@ mod nodes;
 mod vbd;
 
 pub use batch::{Batch, Op};
-pub(crate) use nodes::{Stubdom, connect, qemu_release, shell, target, trees};
+pub(crate) use nodes::{Stubdom, connect, qemu_release, shell, target};
 pub(crate) use vbd::{Vbd, VbdMark};

@@ -18,24 +18,32 @@ pub(crate) fn shell(domid: DomId, uuid: Uuid, name: &str) -> Batch {
     let mut batch = Batch::default();
     batch.remove(&home);
     batch.remove(&vm);
-    batch.node(&home, Access::ReadBy(domid));
-    batch.node(&vm, Access::ReadBy(domid));
+    batch.node(&home, Access::Readable(domid));
+    batch.node(&vm, Access::Readable(domid));
     batch.write(format!("{vm}/uuid"), uuid.to_string());
     batch.write(format!("{vm}/name"), name);
     batch.write(format!("{home}/vm"), vm);
     batch.write(format!("{home}/name"), name);
     batch.write(format!("{home}/domid"), domid.to_string());
     for directory in ["cpu", "memory", "device", "control"] {
-        batch.node(format!("{home}/{directory}"), Access::ReadBy(domid));
+        batch.node(format!("{home}/{directory}"), Access::Readable(domid));
     }
-    for answer in ["shutdown", "sysrq", "feature-poweroff", "feature-reboot", "feature-suspend", "feature-s3", "feature-s4"] {
-        batch.node(format!("{home}/control/{answer}"), Access::OwnedBy(domid));
+    for answer in [
+        "shutdown",
+        "sysrq",
+        "feature-poweroff",
+        "feature-reboot",
+        "feature-suspend",
+        "feature-s3",
+        "feature-s4",
+    ] {
+        batch.node(format!("{home}/control/{answer}"), Access::Own(domid));
     }
     batch.write(format!("{home}/control/platform-feature-multiprocessor-suspend"), "1");
     batch.write(format!("{home}/control/platform-feature-xs_reset_watches"), "1");
-    batch.node(format!("{home}/device/suspend/event-channel"), Access::OwnedBy(domid));
+    batch.node(format!("{home}/device/suspend/event-channel"), Access::Own(domid));
     for own in ["data", "drivers", "feature", "attr", "error"] {
-        batch.node(format!("{home}/{own}"), Access::OwnedBy(domid));
+        batch.node(format!("{home}/{own}"), Access::Own(domid));
     }
     batch
 }
@@ -60,7 +68,7 @@ pub(crate) fn connect(domid: DomId, memory: Kib, vcpus: u32, built: &Built) -> B
 pub(crate) fn console(domid: DomId, built: &Built) -> Batch {
     let console = format!("{}/console", keys::home(domid.get()));
     let mut batch = Batch::default();
-    batch.node(&console, Access::ReadBy(domid));
+    batch.node(&console, Access::Readable(domid));
     batch.write(format!("{console}/type"), "xenconsoled");
     batch.write(format!("{console}/limit"), CONSOLE_LIMIT);
     batch.write(format!("{console}/output"), "pty");
@@ -83,10 +91,10 @@ pub(crate) fn target(stubdom: Stubdom) -> Batch {
     let (home, guest) = (keys::home(stubdom.domid.get()), keys::home(stubdom.guest.get()));
     let mut batch = Batch::default();
     batch.write(format!("{home}/{}", keys::TARGET), stubdom.guest.to_string());
-    batch.node(format!("{home}/device-model"), Access::ReadBy(stubdom.domid));
+    batch.node(format!("{home}/device-model"), Access::Readable(stubdom.domid));
     batch.node(
         keys::device_model(stubdom.domid.get(), stubdom.guest.get()),
-        Access::OwnedByReadBy(stubdom.domid, stubdom.guest),
+        Access::Shared(stubdom.domid, stubdom.guest),
     );
     batch.write(format!("{guest}/image/device-model-domid"), stubdom.domid.to_string());
     batch
@@ -104,17 +112,12 @@ pub(crate) fn qemu_release(stubdom: Stubdom, argv: &[(String, &str)]) -> Batch {
     }
     batch.write(format!("{guest}/platform/device-model"), "qemu_xen");
     let directory = keys::dm_argv(&keys::vm(&stubdom.guest_uuid.to_string()));
-    batch.node(&directory, Access::ReadBy(stubdom.domid));
+    batch.node(&directory, Access::Readable(stubdom.domid));
     for (name, value) in argv {
         batch.write(format!("{directory}/{name}"), value);
     }
     let report = keys::device_model(stubdom.domid.get(), stubdom.guest.get());
     // dom0's node in the stubdomain's directory: the stubdomain may only read it.
-    batch.write_as(format!("{report}/{}", keys::name::GO), keys::GO, Access::ReadBy(stubdom.domid));
+    batch.write_as(format!("{report}/{}", keys::name::GO), keys::GO, Access::Readable(stubdom.domid));
     batch
-}
-
-/// The trees of a domain that nobody but the toolstack removes.
-pub(crate) fn trees(domid: DomId, uuid: Uuid) -> Vec<String> {
-    vec![keys::home(domid.get()), keys::vm(&uuid.to_string())]
 }

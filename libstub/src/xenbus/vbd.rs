@@ -45,14 +45,14 @@ impl Vbd {
         let mut batch = Batch::default();
         batch.remove(&frontend);
         batch.remove(&backend);
-        batch.node(&frontend, Access::OwnedByReadBy(self.domid, DomId::DOM0));
+        batch.node(&frontend, Access::Shared(self.domid, DomId::DOM0));
         batch.write(format!("{frontend}/backend"), &backend);
         batch.write(format!("{frontend}/backend-id"), "0");
         batch.write(format!("{frontend}/state"), INITIALISING);
         batch.write(format!("{frontend}/virtual-device"), devid.to_string());
         batch.write(format!("{frontend}/device-type"), "disk");
         batch.write(format!("{frontend}/trusted"), "1");
-        batch.node(&backend, Access::ReadBy(self.domid));
+        batch.node(&backend, Access::Readable(self.domid));
         batch.write(format!("{backend}/frontend"), &frontend);
         batch.write(format!("{backend}/frontend-id"), self.domid.to_string());
         batch.write(format!("{backend}/online"), "1");

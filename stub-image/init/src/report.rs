@@ -62,14 +62,14 @@ impl Reporter {
         self.write(name::PROTOCOL, &PROTOCOL.to_string())
     }
 
-    /// Tells how QEMU ended.
-    pub fn qemu_exit(&self, status: &str) -> Result<(), InitError> {
-        self.write(name::QEMU_EXIT, status)
-    }
-
     /// Tells why PID 1 gives up; false if only the console has it.
     pub fn failed(&mut self, error: &InitError) -> bool {
-        self.failed_because(&error.chain())
+        let told = self.failed_because(&error.chain());
+        // After the reason: whoever sees this key finds the reason as well.
+        if let InitError::QemuEnded { status } = error {
+            let _ = self.write(name::QEMU_EXIT, status);
+        }
+        told
     }
 
     /// The same for a reason in words.

@@ -108,7 +108,6 @@ fn supervise(
             }
         }
         if let Some(status) = reap(children, process)? {
-            reporter.qemu_exit(&status)?;
             return Err(InitError::QemuEnded { status });
         }
     }

@@ -53,7 +53,10 @@ fn devices(names: &[&str]) {
     let none: Option<&str> = None;
     unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private mounts");
-    mount(Some("tmpfs"), "/dev", Some("tmpfs"), MsFlags::empty(), none).expect("a tmpfs");
+    // The libraries fall back to xenfs, where a dom0 has it.
+    for place in ["/dev", "/proc/xen"].into_iter().filter(|place| Path::new(place).exists()) {
+        mount(Some("tmpfs"), place, Some("tmpfs"), MsFlags::empty(), none).expect("a tmpfs");
+    }
     fs::create_dir("/dev/xen").expect("a directory");
     let paths = names.iter().map(|name| format!("/dev/xen/{name}"));
     for path in paths.chain(["/dev/null".to_owned()]) {

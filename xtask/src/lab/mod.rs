@@ -71,11 +71,7 @@ pub(crate) fn command(command: &Command) -> Result<ExitCode> {
     let script = std::fs::read_to_string(&run.script)
         .map_err(|error| anyhow::anyhow!("cannot read the script {}: {error}", run.script.display()))?;
     let mut lab = Lab::new("run", run.xen, &run.mem, run.deadline);
-    if let Some(bin) = std::env::var_os("NOBUILD") {
-        lab.install(&[PathBuf::from(bin)], std::path::Path::new("/tmp/w/image"));
-    } else {
-        lab.install(&build::release(run.xen)?, &image::ensure(run.xen)?);
-    }
+    lab.install(&build::release(run.xen)?, &image::ensure(run.xen)?);
     for path in &run.put {
         lab.put(path)?;
     }

@@ -13,9 +13,10 @@ use crate::{cache, packages, step};
 /// The first thing dom0 runs: the rest comes with each boot, so that a change there makes no new root.
 const FIRST_INIT: &str = include_str!("first-init.sh");
 
-/// What dom0 has beside a minimal Debian and Xen.
+/// What dom0 has beside a minimal Debian and Xen. The cloud kernel is not for dom0: stubdomains and guests get it.
 const PACKAGES: &[&str] = &[
     "linux-image-amd64",
+    "linux-image-cloud-amd64",
     "xenstore-utils",
     "qemu-system-xen",
     "seabios",
@@ -24,6 +25,9 @@ const PACKAGES: &[&str] = &[
     "iproute2",
     "procps",
 ];
+
+/// How the release of Debian's kernel for virtual machines ends; it is packed for speed, not for size.
+const CLOUD: &str = "-cloud-amd64";
 
 /// A dom0's root filesystem in the cache.
 pub(crate) struct Root {
@@ -61,12 +65,20 @@ impl Root {
 
     /// dom0's kernel.
     pub(crate) fn kernel(&self) -> Result<PathBuf> {
-        newest(&self.tree().join("boot"), "vmlinuz-")
+        newest(&self.tree().join("boot"), "vmlinuz-", |name| !name.ends_with(CLOUD))
     }
 
     /// dom0's ramdisk.
     pub(crate) fn initrd(&self) -> Result<PathBuf> {
-        newest(&self.tree().join("boot"), "initrd.img-")
+        newest(&self.tree().join("boot"), "initrd.img-", |name| !name.ends_with(CLOUD))
+    }
+
+    /// The release of the kernel for stubdomains and guests.
+    pub(crate) fn cloud_release(&self) -> Result<String> {
+        let prefix = "vmlinuz-";
+        let kernel = newest(&self.tree().join("boot"), prefix, |name| name.ends_with(CLOUD))?;
+        let name = kernel.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(name.trim_start_matches(prefix).to_owned())
     }
 
     /// What was made when: goes into names of things made from it.
@@ -91,7 +103,7 @@ fn make(dir: &Path, xen: Xen, list: &str) -> Result<()> {
     fs::write(&init, FIRST_INIT)?;
     set_executable(&init)?;
     fs::create_dir_all(tree.join("lab"))?;
-    let packed = newest(&tree.join("boot"), &format!("xen-{}-amd64.gz", xen.release()))?;
+    let packed = newest(&tree.join("boot"), &format!("xen-{}-amd64.gz", xen.release()), |_| true)?;
     let unpacked = Command::new("gunzip").arg("-c").arg(&packed).output()?;
     fs::write(dir.join("xen"), unpacked.stdout)?;
     super::boot::ext4(&dir.join("disk"), "lab-root", &tree, 2560)
@@ -102,11 +114,14 @@ pub(super) fn set_executable(path: &Path) -> Result<()> {
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
 
-fn newest(dir: &Path, prefix: &str) -> Result<PathBuf> {
+fn newest(dir: &Path, prefix: &str, wanted: impl Fn(&str) -> bool) -> Result<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir(dir)
         .with_context(|| format!("cannot list {}", dir.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)))
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(prefix) && wanted(&name)
+        })
         .collect();
     found.sort();
     found.pop().with_context(|| format!("no {prefix}* in {}", dir.display()))

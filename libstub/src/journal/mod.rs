@@ -2,7 +2,10 @@
 //! The record of each pair on disk: what was made, written down before it is made.
 //!
 //! A record is what a later process needs to find and remove everything of a pair, whatever became of the one
-//! that made it. It is replaced as a whole, so a reader sees the old one or the new one, never a torn one.
+//! that made it. It is replaced as a whole, so a reader sees the old one or the new one, never a torn one; and it
+//! is written by who has claimed its name only.
+
+mod claim;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -14,6 +17,8 @@ use uuid::Uuid;
 use xen_sys::{DomId, Kib};
 
 use crate::config::Name;
+pub(crate) use claim::Claim;
+
 use crate::xenbus::VbdMark;
 
 /// Where records are kept unless the caller says otherwise.
@@ -31,9 +36,9 @@ pub struct Journal {
 /// A record that could not be written, read or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// A pair of this name is recorded already.
-    #[error("a pair named {0} is recorded already")]
-    Exists(Name),
+    /// Another operation works on this pair.
+    #[error("another operation on {0} is under way")]
+    Busy(Name),
     /// A file could not be used.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -66,8 +71,8 @@ pub(crate) struct Record {
     pub(crate) memory: Kib,
     pub(crate) vcpus: u32,
     pub(crate) vbds: Vec<VbdMark>,
-    /// The guest was unpaused: the create is complete.
-    pub(crate) running: bool,
+    /// All that was left to do was to unpause the guest.
+    pub(crate) complete: bool,
 }
 
 /// A domain as a record knows it.
@@ -96,7 +101,7 @@ impl Record {
             memory,
             vcpus,
             vbds: Vec::new(),
-            running: false,
+            complete: false,
         }
     }
 }
@@ -107,28 +112,35 @@ impl Journal {
         Self { directory: directory.into() }
     }
 
-    /// Writes a new record; of two that try the same name, one wins.
-    pub(crate) fn begin(&self, record: &Record) -> Result<(), JournalError> {
-        self.ensure_directory()?;
-        let path = self.path(&record.name);
-        match self.prepare(record)?.persist_noclobber(&path) {
-            Ok(_) => self.sync_directory(),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(JournalError::Exists(record.name.clone()))
-            }
-            Err(error) => Err(io_error("create", &path, error.error)),
-        }
+    /// Takes a name for one operation; records are written under a claim only.
+    pub(crate) fn claim(&self, name: &Name) -> Result<Claim, JournalError> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.directory)
+            .map_err(|error| io_error("create", &self.directory, error))?;
+        Claim::take(&self.directory, name)
     }
 
-    /// Replaces a record.
-    pub(crate) fn update(&self, record: &Record) -> Result<(), JournalError> {
+    /// Writes a record, in place of an older one of its name.
+    pub(crate) fn write(&self, record: &Record, _: &Claim) -> Result<(), JournalError> {
         let path = self.path(&record.name);
-        self.prepare(record)?.persist(&path).map_err(|error| io_error("replace", &path, error.error))?;
+        // Only the holder of the claim uses this name: what a killed process left is written over.
+        let unfinished = self.directory.join(format!(".{}.new", record.name));
+        let text =
+            serde_json::to_vec_pretty(record).map_err(|error| io_error("encode", &path, error.into()))?;
+        fs::File::create(&unfinished)
+            .and_then(|mut file| {
+                file.write_all(&text)?;
+                file.sync_data()
+            })
+            .and_then(|()| fs::rename(&unfinished, &path))
+            .map_err(|error| io_error("write", &path, error))?;
         self.sync_directory()
     }
 
     /// Removes a record; one that is not there is no failure.
-    pub(crate) fn end(&self, name: &Name) -> Result<(), JournalError> {
+    pub(crate) fn end(&self, name: &Name, _: &Claim) -> Result<(), JournalError> {
         let path = self.path(name);
         match fs::remove_file(&path) {
             Ok(()) => self.sync_directory(),
@@ -166,25 +178,6 @@ impl Journal {
         self.directory.join(format!("{name}.json"))
     }
 
-    fn ensure_directory(&self) -> Result<(), JournalError> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.directory)
-            .map_err(|error| io_error("create", &self.directory, error))
-    }
-
-    /// The record in a file of its own, synced, not yet under its name.
-    fn prepare(&self, record: &Record) -> Result<tempfile::NamedTempFile, JournalError> {
-        let failed = |error| io_error("write a record in", &self.directory, error);
-        let text = serde_json::to_vec_pretty(record).map_err(|error| failed(error.into()))?;
-        let mut file =
-            tempfile::Builder::new().prefix(".").suffix(".new").tempfile_in(&self.directory).map_err(failed)?;
-        file.write_all(&text).map_err(failed)?;
-        file.as_file().sync_data().map_err(failed)?;
-        Ok(file)
-    }
-
     fn sync_directory(&self) -> Result<(), JournalError> {
         fs::File::open(&self.directory)
             .and_then(|directory| directory.sync_all())
@@ -220,20 +213,23 @@ mod tests {
     }
 
     #[test]
-    fn of_two_records_of_one_name_the_first_wins() {
+    fn of_two_operations_on_one_name_the_first_wins() {
         let dir = tempfile::tempdir().expect("a directory");
         let journal = Journal::new(dir.path().join("new"));
-        let first = record("a");
-        journal.begin(&first).expect("written");
-        assert!(matches!(journal.begin(&record("a")), Err(JournalError::Exists(_))));
-        assert_eq!(journal.find(&first.name).expect("readable"), Some(first));
+        let (one, other) = (record("a").name, record("b").name);
+        let claim = journal.claim(&one).expect("free");
+        assert!(matches!(journal.claim(&one), Err(JournalError::Busy(_))));
+        journal.claim(&other).expect("another name is free");
+        drop(claim);
+        journal.claim(&one).expect("free again");
     }
 
     #[test]
     fn a_record_that_cannot_be_read_does_not_hide_the_others() {
         let dir = tempfile::tempdir().expect("a directory");
         let journal = Journal::new(dir.path());
-        journal.begin(&record("a")).expect("written");
+        let record_a = record("a");
+        journal.write(&record_a, &journal.claim(&record_a.name).expect("free")).expect("written");
         fs::write(dir.path().join("b.json"), "{").expect("written");
         let mut newer = serde_json::to_value(record("c")).expect("json");
         newer["version"] = 2.into();
@@ -247,11 +243,13 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let journal = Journal::new(dir.path());
         let mut one = record("a");
-        journal.begin(&one).expect("written");
-        one.running = true;
-        journal.update(&one).expect("replaced");
-        journal.end(&one.name).expect("removed");
-        journal.end(&one.name).expect("removing what is gone is no failure");
-        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 0);
+        let claim = journal.claim(&one.name).expect("free");
+        journal.write(&one, &claim).expect("written");
+        one.complete = true;
+        journal.write(&one, &claim).expect("replaced");
+        assert_eq!(journal.find(&one.name).expect("readable"), Some(one.clone()));
+        journal.end(&one.name, &claim).expect("removed");
+        journal.end(&one.name, &claim).expect("removing what is gone is no failure");
+        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1, "more than the lock is left");
     }
 }

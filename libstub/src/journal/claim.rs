@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The right to work on a name: one operation at a time, over all processes of the host.
+//!
+//! One lock file serves all names, by a lock on one byte each: nothing is left to clean up, and the kernel gives
+//! a dead process's locks back. Two names on one byte (of 2^63) would only see each other as busy.
+
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
+use super::{JournalError, io_error};
+use crate::config::Name;
+
+const FILE: &str = "lock";
+
+/// A name that nobody else works on as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    _lock: File,
+}
+
+impl Claim {
+    pub(super) fn take(directory: &Path, name: &Name) -> Result<Self, JournalError> {
+        let path = directory.join(FILE);
+        let open = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+        let file = open.map_err(|error| io_error("open", &path, error))?;
+        // A lock of the open file, not of the process: operations of one process exclude each other as well.
+        let lock = libc::flock {
+            l_type: short(libc::F_WRLCK),
+            l_whence: short(libc::SEEK_SET),
+            l_start: byte_of(name),
+            l_len: 1,
+            l_pid: 0,
+        };
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)) {
+            Ok(_) => Ok(Self { _lock: file }),
+            Err(Errno::EAGAIN | Errno::EACCES) => Err(JournalError::Busy(name.clone())),
+            Err(errno) => Err(io_error("lock", &path, errno.into())),
+        }
+    }
+}
+
+/// The constants are ints, the fields shorts.
+fn short(constant: libc::c_int) -> libc::c_short {
+    libc::c_short::try_from(constant).unwrap_or_default()
+}
+
+fn byte_of(name: &Name) -> libc::off_t {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    libc::off_t::try_from(hasher.finish() >> 2).unwrap_or(0)
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! The leak probe: everything of a host that a pair could leave something in.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use xen_sys::{Access as _, Ctrl, DomId, LoopDevice, Store};
+
+use crate::guest::{Guest, xen_console};
+use crate::stubctl;
+
+/// How long Xen may take to scrub pages, and dom0's kernel to end threads, after a destroy has returned.
+const SETTLE: Duration = Duration::from_secs(15);
+
+/// Written when this boot's first pair has come and gone.
+const WARM: &str = "/run/stub-tests-warm";
+
+/// The state of the host, as lines by what they are about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe(BTreeMap<&'static str, Vec<String>>);
+
+impl Probe {
+    /// Looks at the host, after one pair has come and gone since its boot.
+    ///
+    /// # Panics
+    /// When the host cannot be looked at.
+    pub fn take() -> Self {
+        if !Path::new(WARM).exists() {
+            let guest = Guest::new().with("vcpus = 2");
+            stubctl::create_running(&guest);
+            stubctl::destroy(&guest);
+            fs::write(WARM, "").expect("a mark");
+        }
+        Self::look()
+    }
+
+    fn look() -> Self {
+        let grants = Grants::look();
+        let ctrl = Ctrl::open().expect("Xen's control interface");
+        let memory = ctrl.phys_info().expect("Xen's memory");
+        let domains = ctrl.domains().expect("the list of domains");
+        let ports = ctrl.evtchn_ports(DomId::DOM0).expect("dom0's event channels").len();
+        drop(ctrl);
+        let one = |text: String| vec![text];
+        Self(BTreeMap::from([
+            ("domains", domains.iter().map(|info| format!("{} dying={}", info.domid, info.dying)).collect()),
+            // Xen gives dom0 a page for its table of mappings when it needs one, and never takes it back.
+            (
+                "free pages",
+                one((memory.free_pages + memory.scrub_pages + grants.maptrack_frames).to_string()),
+            ),
+            ("grants in use", grants.in_use),
+            ("claimed pages", one(memory.outstanding_pages.to_string())),
+            ("event channels of dom0", one(ports.to_string())),
+            ("xenstore", store()),
+            ("loop devices", loops()),
+            ("backends", names("/sys/bus/xen-backend/devices")),
+            ("processes", processes()),
+            ("descriptors", names("/proc/self/fd").len().to_string().lines().map(str::to_owned).collect()),
+            ("records", names("/var/lib/stubctl")),
+            ("run files", names("/run/stubctl")),
+            ("temporary files", names("/tmp").into_iter().filter(|name| !name.starts_with(".tmp")).collect()),
+        ]))
+    }
+
+    /// Checks that the host is again as it was.
+    ///
+    /// # Panics
+    /// When it is not, with the differences.
+    pub fn assert_restored(&self) {
+        let deadline = Instant::now() + SETTLE;
+        let mut now = Self::look();
+        while now != *self && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(50));
+            now = Self::look();
+        }
+        let mut differences = String::new();
+        for (what, before) in &self.0 {
+            let after = &now.0[what];
+            for line in before.iter().filter(|line| !after.contains(line)) {
+                let _ = writeln!(differences, "{what}: - {line}");
+            }
+            for line in after.iter().filter(|line| !before.contains(line)) {
+                let _ = writeln!(differences, "{what}: + {line}");
+            }
+        }
+        assert!(differences.is_empty(), "the host is not as before:\n{differences}");
+    }
+}
+
+/// What Xen says of grants on its console when it is asked with the debug key `g`.
+struct Grants {
+    in_use: Vec<String>,
+    maptrack_frames: u64,
+}
+
+impl Grants {
+    fn look() -> Self {
+        let xl = "/usr/lib/xen-4.17/bin/xl";
+        assert!(Command::new(xl).args(["debug-keys", "g"]).status().expect("xl").success());
+        let console = xen_console();
+        let report = console.rsplit_once("gnttab_usage_print_all [").expect("a report on grants").1;
+        let report: Vec<&str> = report.lines().take_while(|line| !line.contains("] done")).collect();
+        // `      1 frames (64 max), 2 maptrack frames (1024 max)` is dom0's first.
+        let frames = report
+            .iter()
+            .find_map(|line| line.split(" maptrack frames").next()?.rsplit(' ').next()?.parse().ok());
+        let entries = report.iter().filter(|line| line.contains("0x"));
+        let without_stamp =
+            |line: &&str| line.rsplit_once("] ").map_or(*line, |(_, text)| text).trim().to_owned();
+        Self {
+            in_use: entries.map(without_stamp).collect(),
+            maptrack_frames: frames.expect("dom0's mappings"),
+        }
+    }
+}
+
+/// Every node with its value and permissions.
+fn store() -> Vec<String> {
+    let store = Store::open().expect("xenstored");
+    let mut lines = Vec::new();
+    let mut todo = vec!["/".to_owned()];
+    while let Some(path) = todo.pop() {
+        let value = store.read(&path).expect("readable").unwrap_or_default();
+        let permissions = store.permissions(&path).expect("readable").unwrap_or_default();
+        lines.push(format!("{path} = {:?} {permissions:?}", String::from_utf8_lossy(&value)));
+        let parent = if path == "/" { "" } else { &path };
+        let names = store.list(&path).expect("listable").unwrap_or_default();
+        todo.extend(names.iter().map(|name| format!("{parent}/{name}")));
+    }
+    lines.sort();
+    lines
+}
+
+fn loops() -> Vec<String> {
+    let attached =
+        |number: &u32| LoopDevice::open(*number).is_ok_and(|device| matches!(device.status(), Ok(Some(_))));
+    let numbers = LoopDevice::list().expect("loop devices");
+    numbers.into_iter().filter(attached).map(|number| format!("loop{number}")).collect()
+}
+
+/// Names in a directory; none if there is no such directory.
+pub fn names(directory: &str) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Processes with a program, and the kernel's threads for disks of domains.
+pub fn processes() -> Vec<String> {
+    let pids = names("/proc").into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+    let lines = pids.filter_map(|pid| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim_end().to_owned();
+        let program = fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+        (program || name.contains(".xvd") || name.contains("vif")).then(|| format!("{pid} {name}"))
+    });
+    lines.collect()
+}

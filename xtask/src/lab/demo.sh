@@ -1,0 +1,48 @@
+# The demo in dom0: one pair from its config to its end, and what dom0 looks like before and after.
+XEN_BIN=/usr/lib/xen-$LAB_XEN/bin
+
+look() {
+    echo "domains $("$XEN_BIN/xl" list | tail -n +2 | wc -l)"
+    echo "free-MiB $("$XEN_BIN/xl" info free_memory)"
+    echo "loop-devices $(grep -l . /sys/block/loop*/loop/backing_file 2>/dev/null | wc -l)"
+    echo "kernel-backends $(ls /sys/bus/xen-backend/devices | wc -l)"
+    echo "programs $(ls -d /proc/[0-9]*/exe 2>/dev/null | xargs -n1 readlink 2>/dev/null | wc -l)"
+    echo "qemu-processes $(ps -e -o args= | grep -c '[q]emu')"
+    echo "records $(ls /var/lib/stubctl 2>/dev/null | wc -l)"
+}
+
+cat >/root/demo.cfg <<'CFG'
+name = "demo"
+type = "hvm"
+memory = 128
+vga = "none"
+hdtype = "ahci"
+boot = "c"
+disk = [ "/lab/put/guest.img,raw,xvda,rw" ]
+CFG
+
+look >/run/before
+echo "@@ the config"
+cat /root/demo.cfg
+echo "@@ stubctl create --timings demo.cfg"
+stubctl create --timings /root/demo.cfg || exit
+echo "@@ the guest's own console"
+log=/var/log/xen/console/guest-demo.log
+timeout 300 sh -c "tail -n +1 -F $log 2>/dev/null | while read -r line; do
+    echo \"\$line\"
+    case \$line in *'guest-init: boot '*|*'guest-init: failed'*) break ;; esac
+done"
+grep -q 'guest-init: boot 1' $log || { echo "the guest did not get that far"; exit 1; }
+echo "@@ stubctl list"
+stubctl list
+echo "@@ while it runs"
+echo "qemu processes in dom0: $(ps -e -o args= | grep -c '[q]emu')"
+echo "rootfs of the stubdom: $(for d in /sys/bus/xen-backend/devices/vbd-*; do [ "$(cat $d/mode)" = r ] && echo "$d, mode r, block device $(cat $d/physical_device)"; done)"
+echo "@@ stubctl destroy demo"
+stubctl destroy demo || exit
+look >/run/after
+echo "@@ before and after"
+paste -d ' ' /run/before /run/after | while read -r what before _ after; do
+    printf '%-16s %6s %6s %s\n' "$what" "$before" "$after" "$([ "$before" = "$after" ] && echo same || echo DIFFERENT)"
+done
+cmp -s /run/before /run/after
