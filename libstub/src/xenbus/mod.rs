@@ -10,3 +10,58 @@ mod vbd;
 pub use batch::{Batch, Op};
 pub(crate) use nodes::{Stubdom, connect, qemu_release, shell, target};
 pub(crate) use vbd::{Vbd, VbdMark};
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use uuid::Uuid;
+    use xen_sys::{DomId, EvtchnPort, Gfn, Kib, PermissionAccess};
+
+    use super::*;
+    use crate::config::{DiskMode, Vdev};
+    use crate::host::{Built, Ring};
+
+    /// The reviewed nodes, values and permissions of a pair; `n5,r6` is: owned by 5, others nothing, 6 reads.
+    const GOLDEN: &str = include_str!("golden.txt");
+
+    fn render(text: &mut String, title: &str, batch: &Batch) {
+        let _ = writeln!(text, "# {title}");
+        for op in batch.ops() {
+            let _ = match op {
+                Op::Remove { path } => writeln!(text, "remove {path}"),
+                Op::Write { path, value, permissions } => {
+                    let letter = |access| match access {
+                        PermissionAccess::None => 'n',
+                        PermissionAccess::Read => 'r',
+                        PermissionAccess::Write => 'w',
+                        PermissionAccess::Both => 'b',
+                    };
+                    let entries = permissions.iter().flatten();
+                    let entries = entries.map(|entry| format!("{}{}", letter(entry.access), entry.domid));
+                    let entries = entries.collect::<Vec<_>>().join(",");
+                    let line = format!("{path} = {:?} {entries}", String::from_utf8_lossy(value));
+                    writeln!(text, "{}", line.trim_end())
+                }
+            };
+        }
+    }
+
+    #[test]
+    fn every_node_of_a_pair_is_as_reviewed() {
+        let (guest, stubdom, uuid) = (DomId::new(5), DomId::new(6), Uuid::from_u128(0xd));
+        let ring = |gfn, port| Ring { gfn: Gfn::new(gfn), port: EvtchnPort::new(port) };
+        let built = Built { store: ring(0xfeffc, 1), console: ring(0xfefff, 2) };
+        let ids = Stubdom { domid: stubdom, guest, guest_uuid: uuid };
+        let vdev = Vdev::parse("xvda").expect("a vdev");
+        let vbd = Vbd { domid: guest, vdev, mode: DiskMode::ReadWrite, bootable: true, major: 7, minor: 26 };
+        let mut text = String::new();
+        render(&mut text, "shell of the guest", &shell(guest, uuid, "g"));
+        render(&mut text, "guest connected", &connect(guest, Kib::from_mib(64), 2, &built));
+        render(&mut text, "stubdom tied to its guest", &target(ids));
+        render(&mut text, "QEMU released", &qemu_release(ids, &[("001".to_owned(), "-xen-domid")]));
+        render(&mut text, "vbd", &vbd.create());
+        render(&mut text, "vbd taken away", &vbd.mark().force_close());
+        assert_eq!(text, GOLDEN, "\n{text}");
+    }
+}

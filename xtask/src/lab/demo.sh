@@ -21,18 +21,35 @@ boot = "c"
 disk = [ "/lab/put/guest.img,raw,xvda,rw" ]
 CFG
 
+log=/var/log/xen/console/guest-demo.log
+
+# Prints the guest's console as it grows, until its PID 1 has said how it went; fails if the guest dies before.
+follow() {
+    shown=0
+    while :; do
+        touch $log
+        lines=$(wc -l <$log)
+        head -n "$lines" $log | tail -n +$((shown + 1))
+        shown=$lines
+        ! grep -q 'guest-init: boot \|guest-init: failed' $log || return 0
+        case $(stubctl list | awk '$1 == "demo" { print $2 }') in running) ;; *) return 1 ;; esac
+        sleep 0.5
+    done
+}
+
 look >/run/before
 echo "@@ the config"
 cat /root/demo.cfg
 echo "@@ stubctl create --timings demo.cfg"
 stubctl create --timings /root/demo.cfg || exit
 echo "@@ the guest's own console"
-log=/var/log/xen/console/guest-demo.log
-timeout 300 sh -c "tail -n +1 -F $log 2>/dev/null | while read -r line; do
-    echo \"\$line\"
-    case \$line in *'guest-init: boot '*|*'guest-init: failed'*) break ;; esac
-done"
-grep -q 'guest-init: boot 1' $log || { echo "the guest did not get that far"; exit 1; }
+if ! follow; then
+    # Seen in 2 of 24 boots, by the first guest after Xen's boot only: QEMU's emulation of SVM returns into the guest
+    # with Xen's own registers (lab/xen-console.log has the dump). No fault of the pair, and none on real hardware.
+    echo "(the emulated CPU lost the guest: once more)"
+    stubctl destroy demo && rm -f $log && stubctl create /root/demo.cfg && follow || exit 1
+fi
+grep -q 'guest-init: boot ' $log || { echo "the guest did not get that far"; exit 1; }
 echo "@@ stubctl list"
 stubctl list
 echo "@@ while it runs"
