@@ -8,7 +8,7 @@ look() {
     echo "kernel-backends $(ls /sys/bus/xen-backend/devices | wc -l)"
     echo "programs $(ls -d /proc/[0-9]*/exe 2>/dev/null | xargs -n1 readlink 2>/dev/null | wc -l)"
     echo "qemu-processes $(ps -e -o args= | grep -c '[q]emu')"
-    echo "records $(ls /var/lib/stubctl 2>/dev/null | wc -l)"
+    echo "records $(ls /var/lib/stubctl/*.json 2>/dev/null | wc -l)"
 }
 
 cat >/root/demo.cfg <<'CFG'

@@ -3,7 +3,9 @@
 # Standard output of the script goes to the second serial port; Xen and the kernel talk on the first.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/root LANG=C.UTF-8
+set -a
 . /lab/env
+set +a
 XEN_BIN=/usr/lib/xen-$LAB_XEN/bin
 PORT=/dev/ttyS1
 
