@@ -28,10 +28,11 @@ follow() {
     shown=0
     while :; do
         touch $log
+        done=$(grep -c 'guest-init: boot \|guest-init: failed' $log)
         lines=$(wc -l <$log)
         head -n "$lines" $log | tail -n +$((shown + 1))
         shown=$lines
-        ! grep -q 'guest-init: boot \|guest-init: failed' $log || return 0
+        [ "$done" -eq 0 ] || return 0
         case $(stubctl list | awk '$1 == "demo" { print $2 }') in running) ;; *) return 1 ;; esac
         sleep 0.5
     done
