@@ -2,6 +2,7 @@
 //! Ring 3: what is claimed of a pair, on a real Xen. Runs in the lab: `cargo xtask test --ring dom0`.
 
 mod create;
+mod deaths;
 mod failures;
 mod handles;
 mod order;

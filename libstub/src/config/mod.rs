@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What the user wants: plain data, read from an xl.cfg file or filled in by a toolstack.
 //!
-//! `syntax` knows the file's grammar, `keys` what each key means, `disk` the disk lines, `fault` how a
-//! mistake is shown. Nothing here touches Xen.
+//! `syntax` knows the file's grammar, `table` which keys there are, `keys` what each means, `disk` the disk lines,
+//! `fault` how a mistake is shown. Nothing here touches Xen.
 
 mod disk;
 mod fault;
 mod keys;
 mod syntax;
+mod table;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

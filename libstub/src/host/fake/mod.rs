@@ -4,18 +4,20 @@
 //! It keeps what matters for leaks and order: domains with their pause counts, the store with its owners, block
 //! devices held open, blkback's devices. It proves nothing about Xen.
 
+mod world;
+
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use proto::{Stage, keys};
-use xen_sys::{DomId, DomainInfo, DomainKind, EvtchnPort, Gfn, Kib, Permission, ShutdownReason};
+use xen_sys::{DomId, DomainInfo, EvtchnPort, Gfn, Kib, Permission};
+
+use world::{Held, World};
 
 use super::{
-    BackendState, BlockDevice, Built, FailureKind, Hold, HostError, HvmSpec, Hypervisor, Machine, NewDomain,
+    BackendState, BlockDevice, Built, FailureKind, HostError, HvmSpec, Hypervisor, Machine, NewDomain,
     PvSpec, Ring, Unfit, Xenstore,
 };
 use crate::config::DiskMode;
@@ -46,29 +48,6 @@ pub enum Fault {
     /// The n-th and all after it.
     From(usize),
 }
-
-#[derive(Debug)]
-struct World {
-    behaviour: Behaviour,
-    fault: Fault,
-    calls: Vec<String>,
-    boot: u32,
-    domains: BTreeMap<u16, DomainInfo>,
-    /// Which guest a stubdomain holds a reference on.
-    targets: BTreeMap<u16, u16>,
-    store: BTreeMap<String, (Vec<u8>, DomId)>,
-    held: Vec<Weak<Held>>,
-    watch: (UnixStream, UnixStream),
-    free: Kib,
-}
-
-/// A block device of the fake that somebody holds.
-#[derive(Debug)]
-struct Held {
-    path: PathBuf,
-}
-
-impl Hold for Held {}
 
 /// A handle on a host in memory; clones share it.
 #[derive(Debug, Clone)]
@@ -170,90 +149,6 @@ impl FakeHost {
 
     fn new_ring(&self) -> Ring {
         Ring { gfn: Gfn::new(1), port: EvtchnPort::new(1) }
-    }
-}
-
-fn missing(call: &str) -> HostError {
-    let source = std::io::Error::from_raw_os_error(3).into();
-    HostError { call: call.to_owned(), kind: FailureKind::Other, source }
-}
-
-impl World {
-    fn domain(&mut self, domid: DomId, call: &str) -> Result<&mut DomainInfo, HostError> {
-        self.domains.get_mut(&domid.get()).ok_or_else(|| missing(call))
-    }
-
-    fn put(&mut self, path: &str, value: &[u8], owner: Option<DomId>) {
-        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-        let inherited = self.store.get(parent).map_or(DomId::DOM0, |(_, owner)| *owner);
-        self.store.insert(path.to_owned(), (value.to_vec(), owner.unwrap_or(inherited)));
-    }
-
-    fn remove(&mut self, path: &str) {
-        let below = format!("{path}/");
-        self.store.retain(|node, _| node != path && !node.starts_with(&below));
-    }
-
-    /// Ends a domain; a guest stays a zombie while its stubdomain exists.
-    fn destroy(&mut self, domid: DomId) {
-        if self.targets.values().any(|guest| *guest == domid.get()) {
-            if let Some(info) = self.domains.get_mut(&domid.get()) {
-                info.dying = true;
-            }
-            return;
-        }
-        self.domains.remove(&domid.get());
-        if let Some(guest) = self.targets.remove(&domid.get())
-            && self.domains.get(&guest).is_some_and(|info| info.dying)
-        {
-            self.domains.remove(&guest);
-        }
-        // xenstored drops what a dead domain owned.
-        let own: Vec<String> = self
-            .store
-            .iter()
-            .filter(|(_, (_, owner))| *owner == domid)
-            .map(|(path, _)| path.clone())
-            .collect();
-        own.iter().for_each(|path| self.remove(path));
-    }
-
-    /// Lets the stubdomain do what it does, if it can by now.
-    fn play(&mut self) {
-        let Some((stubdom, _)) =
-            self.domains.iter().find(|(_, info)| info.kind == DomainKind::Pv && !info.paused)
-        else {
-            return;
-        };
-        let stubdom = DomId::new(*stubdom);
-        let target = format!("{}/{}", keys::home(stubdom.get()), keys::TARGET);
-        let target =
-            self.store.get(&target).and_then(|(value, _)| String::from_utf8_lossy(value).parse().ok());
-        let Some(guest) = target else { return };
-        let report = keys::device_model(stubdom.get(), guest);
-        let stage = |world: &mut Self, stage: Stage| {
-            world.put(&format!("{report}/{}", keys::name::STAGE), stage.as_str().as_bytes(), None);
-        };
-        let end = |world: &mut Self, reason| {
-            if let Some(info) = world.domains.get_mut(&stubdom.get()) {
-                info.shutdown = Some(reason);
-            }
-        };
-        match self.behaviour {
-            Behaviour::Silence => {}
-            Behaviour::Panic => end(self, ShutdownReason::Crash),
-            Behaviour::Report => {
-                stage(self, Stage::Waiting);
-                self.put(&format!("{report}/{}", keys::name::FAILED), b"waiting: no target", None);
-                end(self, ShutdownReason::Poweroff);
-            }
-            Behaviour::Ready if self.store.contains_key(&format!("{report}/{}", keys::name::GO)) => {
-                stage(self, Stage::Ready);
-                self.put(&format!("{report}/{}", keys::name::STATE), keys::READY, None);
-            }
-            Behaviour::Ready => stage(self, Stage::Waiting),
-        }
-        let _ = self.watch.1.write(b"!");
     }
 }
 

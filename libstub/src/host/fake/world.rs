@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What the host in memory holds, and what its stubdomain does.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Weak;
+
+use proto::{Stage, keys};
+use xen_sys::{DomId, DomainInfo, DomainKind, Kib, ShutdownReason};
+
+use super::{Behaviour, Fault};
+use crate::host::{FailureKind, Hold, HostError};
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) behaviour: Behaviour,
+    pub(super) fault: Fault,
+    pub(super) calls: Vec<String>,
+    pub(super) boot: u32,
+    pub(super) domains: BTreeMap<u16, DomainInfo>,
+    /// Which guest a stubdomain holds a reference on.
+    pub(super) targets: BTreeMap<u16, u16>,
+    pub(super) store: BTreeMap<String, (Vec<u8>, DomId)>,
+    pub(super) held: Vec<Weak<Held>>,
+    pub(super) watch: (UnixStream, UnixStream),
+    pub(super) free: Kib,
+}
+
+/// A block device of the fake that somebody holds.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) path: PathBuf,
+}
+
+impl Hold for Held {}
+
+fn missing(call: &str) -> HostError {
+    let source = std::io::Error::from_raw_os_error(3).into();
+    HostError { call: call.to_owned(), kind: FailureKind::Other, source }
+}
+
+impl World {
+    pub(super) fn domain(&mut self, domid: DomId, call: &str) -> Result<&mut DomainInfo, HostError> {
+        self.domains.get_mut(&domid.get()).ok_or_else(|| missing(call))
+    }
+
+    pub(super) fn put(&mut self, path: &str, value: &[u8], owner: Option<DomId>) {
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let inherited = self.store.get(parent).map_or(DomId::DOM0, |(_, owner)| *owner);
+        self.store.insert(path.to_owned(), (value.to_vec(), owner.unwrap_or(inherited)));
+    }
+
+    pub(super) fn remove(&mut self, path: &str) {
+        let below = format!("{path}/");
+        self.store.retain(|node, _| node != path && !node.starts_with(&below));
+    }
+
+    /// Ends a domain; a guest stays a zombie while its stubdomain exists.
+    pub(super) fn destroy(&mut self, domid: DomId) {
+        if self.targets.values().any(|guest| *guest == domid.get()) {
+            if let Some(info) = self.domains.get_mut(&domid.get()) {
+                info.dying = true;
+            }
+            return;
+        }
+        self.domains.remove(&domid.get());
+        if let Some(guest) = self.targets.remove(&domid.get())
+            && self.domains.get(&guest).is_some_and(|info| info.dying)
+        {
+            self.domains.remove(&guest);
+        }
+        // xenstored drops what a dead domain owned.
+        let own: Vec<String> = self
+            .store
+            .iter()
+            .filter(|(_, (_, owner))| *owner == domid)
+            .map(|(path, _)| path.clone())
+            .collect();
+        own.iter().for_each(|path| self.remove(path));
+    }
+
+    /// Lets the stubdomain do what it does, if it can by now.
+    pub(super) fn play(&mut self) {
+        let Some((stubdom, _)) =
+            self.domains.iter().find(|(_, info)| info.kind == DomainKind::Pv && !info.paused)
+        else {
+            return;
+        };
+        let stubdom = DomId::new(*stubdom);
+        let target = format!("{}/{}", keys::home(stubdom.get()), keys::TARGET);
+        let target =
+            self.store.get(&target).and_then(|(value, _)| String::from_utf8_lossy(value).parse().ok());
+        let Some(guest) = target else { return };
+        let report = keys::device_model(stubdom.get(), guest);
+        let stage = |world: &mut Self, stage: Stage| {
+            world.put(&format!("{report}/{}", keys::name::STAGE), stage.as_str().as_bytes(), None);
+        };
+        let end = |world: &mut Self, reason| {
+            if let Some(info) = world.domains.get_mut(&stubdom.get()) {
+                info.shutdown = Some(reason);
+            }
+        };
+        match self.behaviour {
+            Behaviour::Silence => {}
+            Behaviour::Panic => end(self, ShutdownReason::Crash),
+            Behaviour::Report => {
+                stage(self, Stage::Waiting);
+                self.put(&format!("{report}/{}", keys::name::FAILED), b"waiting: no target", None);
+                end(self, ShutdownReason::Poweroff);
+            }
+            Behaviour::Ready if self.store.contains_key(&format!("{report}/{}", keys::name::GO)) => {
+                stage(self, Stage::Ready);
+                self.put(&format!("{report}/{}", keys::name::STATE), keys::READY, None);
+            }
+            Behaviour::Ready => stage(self, Stage::Waiting),
+        }
+        let _ = self.watch.1.write(b"!");
+    }
+}
