@@ -54,10 +54,6 @@ impl Probe {
         let free_pages = memory.free_pages + memory.scrub_pages + grants.maptrack_frames;
         let lines = BTreeMap::from([
             ("domains", domains.iter().map(|info| format!("{} dying={}", info.domid, info.dying)).collect()),
-            (
-                "free pages",
-                one((memory.free_pages + memory.scrub_pages + grants.maptrack_frames).to_string()),
-            ),
             ("grants in use", grants.in_use),
             ("claimed pages", one(memory.outstanding_pages.to_string())),
             ("event channels of dom0", one(ports.to_string())),
