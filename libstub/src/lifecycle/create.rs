@@ -122,7 +122,7 @@ pub enum CreateStage {
 impl fmt::Display for CreateStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Preflight => f.write_str("preflight"),
+            Self::Preflight => f.write_str("in preflight"),
             Self::Shells => f.write_str("creating the domains"),
             Self::Stubdom => f.write_str("building the stubdom"),
             Self::Rootfs => f.write_str("attaching the rootfs"),
