@@ -7,6 +7,7 @@ mod exit_code;
 mod report;
 mod run;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -51,13 +52,15 @@ enum Command {
 fn main() -> ExitCode {
     let args = Args::parse();
     let level = match args.verbose {
-        0 => "warn",
+        // What Xen's libraries log as an error is part of the error that is reported.
+        0 => "warn,xen=off",
         1 => "libstub=debug,xen=info,warn",
         _ => "debug",
     };
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(level))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let journal = libstub::Journal::new(args.journal);
     let result = match args.command {
