@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Handles that break while they are open.
+//! Handles that work on a live Xen, and handles that break while they are open.
 
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use stub_tests::guest::Guest;
 use stub_tests::probe::Probe;
-use xen_sys::{Ctrl, DomId, ShutdownReason};
+use stub_tests::stubctl;
+use xen_sys::{Ctrl, DomId, Evtchn, ShutdownReason, Store};
 
 /// Puts /dev/null in place of every open descriptor of `device`.
 fn break_device(device: &str) -> usize {
@@ -51,5 +53,48 @@ fn a_control_interface_whose_descriptor_was_replaced_fails_and_closes_cleanly() 
         assert!(error.errno().is_some(), "call {index}: {error}");
     }
     drop(ctrl);
+    probe.assert_restored();
+}
+
+#[test]
+fn event_channels_carry_a_notification_from_end_to_end() {
+    let probe = Probe::take();
+    let channels = Evtchn::open().expect("/dev/xen/evtchn");
+    let unbound = channels.bind_unbound(DomId::DOM0).expect("an unbound port");
+    let bound = channels.bind_interdomain(DomId::DOM0, unbound).expect("the other end");
+    channels.notify(bound).expect("notified");
+    let mut arrived = std::collections::BTreeSet::new();
+    stub_tests::wait_for("the notification", || {
+        while let Some(port) = channels.pending().expect("readable") {
+            arrived.insert(port);
+            channels.unmask(port).expect("unmasked");
+        }
+        arrived.contains(&unbound).then_some(())
+    });
+    channels.unbind(bound).expect("unbound");
+    channels.unbind(unbound).expect("unbound");
+    drop(channels);
+    probe.assert_restored();
+}
+
+#[test]
+fn a_domain_that_is_shut_down_keeps_its_reason() {
+    let probe = Probe::take();
+    let guest = Guest::new();
+    let (domid, _) = stubctl::create_running(&guest);
+    let domid = DomId::new(domid);
+    let ctrl = Ctrl::open().expect("Xen's control interface");
+    let store = Store::open().expect("xenstored");
+    assert!(store.is_introduced(domid).expect("asked"));
+    ctrl.shutdown(domid, ShutdownReason::Watchdog).expect("shut down");
+    stub_tests::wait_for("the guest's end", || {
+        let info = ctrl.domain_info(domid).expect("asked").expect("still listed");
+        (info.shutdown == Some(ShutdownReason::Watchdog)).then_some(())
+    });
+    assert!(!store.is_introduced(DomId::new(32_000)).expect("asked"), "nobody has this id");
+    // Whether xenstored then still calls the domain introduced is not claimed: 4.17 did.
+    store.release(domid).expect("released");
+    drop((ctrl, store));
+    stubctl::destroy(&guest);
     probe.assert_restored();
 }
