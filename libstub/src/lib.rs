@@ -22,6 +22,7 @@
 //! The library installs no signal handler, starts no process and prints nothing.
 #![forbid(unsafe_code)]
 
+mod code;
 pub mod config;
 mod console;
 pub mod host;
@@ -31,6 +32,7 @@ mod lifecycle;
 mod qemu_args;
 pub mod xenbus;
 
+pub use code::Code;
 pub use config::{ConfigError, GuestConfig, Name};
 pub use host::{HostError, XenHost};
 pub use image::{Image, ImageError};
