@@ -137,7 +137,7 @@ codes! {
         "raise stubdomain_timeout if the host is slow; the stage tells where it hangs"
     Cancelled "cancelled"
         "The caller, or a signal, ended the operation; it was undone."
-        "nothing"
+        "nothing is left; start it again when it suits"
     LeftBehind "left-behind"
         "Some of a pair could not be removed; it is recorded and named."
         "stubctl destroy tries again"

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use proto::manifest::{self, Manifest};
 use xen_sys::Kib;
 
+use crate::code::Code;
 use crate::config::StubdomConfig;
 
 /// What a stubdomain without an image gets if the config does not say: libxl's default.
@@ -51,6 +52,16 @@ pub enum ImageError {
         /// Why.
         reason: String,
     },
+}
+
+impl ImageError {
+    /// The failure under its stable name.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NotFound(_) => Code::ImageNotFound,
+            Self::Unusable { .. } => Code::ImageUnusable,
+        }
+    }
 }
 
 fn shown(paths: &[PathBuf]) -> String {

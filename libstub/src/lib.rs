@@ -41,3 +41,5 @@ pub use lifecycle::{
     Canceller, Cause, CreateError, CreateStage, DestroyError, Destroyed, Event, ListError, Milestone,
     Operation, Owed, Pair, PairInfo, PairState, Progress, create, destroy, list,
 };
+pub use proto::Stage;
+pub use xen_sys::{DomId, Kib, ShutdownReason};

@@ -101,7 +101,7 @@ fn table(pairs: &[PairInfo]) -> Table {
 }
 
 pub(crate) fn destroy(journal: Journal, name: &str, as_json: bool) -> Result<(), Failure> {
-    let name = Name::new(name).map_err(|error| Failure::usage(&error))?;
+    let name = Name::new(name).map_err(|error| Failure::name(&error))?;
     let host = Box::new(XenHost::open()?);
     let event_loop = Loop::new().map_err(|error| Failure::internal(&error))?;
     let operation =

@@ -20,6 +20,9 @@ struct Args {
     /// Tell more: once for steps, twice for every call
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
+    /// How the log on standard error is written
+    #[arg(long, global = true, value_enum, default_value_t)]
+    log_format: LogFormat,
     /// Print the result as JSON
     #[arg(long, global = true)]
     json: bool,
@@ -28,6 +31,15 @@ struct Args {
     journal: PathBuf,
     #[command(subcommand)]
     command: Command,
+}
+
+#[derive(Clone, Copy, Default, clap::ValueEnum)]
+enum LogFormat {
+    /// Lines for people
+    #[default]
+    Text,
+    /// An object a line, each with the spans it happened in
+    Json,
 }
 
 #[derive(Subcommand)]
@@ -51,17 +63,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let level = match args.verbose {
-        // What Xen's libraries log as an error is part of the error that is reported.
-        0 => "warn,xen=off",
-        1 => "libstub=debug,xen=info,warn",
-        _ => "debug",
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    log(args.verbose, args.log_format);
     let journal = libstub::Journal::new(args.journal);
     let result = match args.command {
         Command::Create { cfg, timings } => cmd::create(journal, &cfg, timings, args.json),
@@ -71,5 +73,23 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(args.json),
+    }
+}
+
+/// Sends what the library logs to standard error.
+fn log(verbose: u8, format: LogFormat) {
+    let level = match verbose {
+        // What Xen's libraries log as an error is part of the error that is reported.
+        0 => "warn,xen=off",
+        1 => "info,libstub=debug,libstub::call=info",
+        _ => "debug",
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().init(),
     }
 }

@@ -42,6 +42,7 @@ fn a_corrupt_kernel_is_named() {
 fn a_corrupt_rootfs_is_reported_by_the_stubdom() {
     let guest = Guest::new().with_file("rootfs", &[0; 1 << 20], "stubdomain_rootfs = \"FILE\"");
     let error = fails(&guest);
+    assert_eq!(error["code"], "stubdom-failed");
     says(&error, "the stubdom reports");
     says(&error, "/dev/xvdz");
     assert!(!error["console"].as_array().expect("lines").is_empty(), "no last words: {error:#}");
@@ -50,6 +51,7 @@ fn a_corrupt_rootfs_is_reported_by_the_stubdom() {
 #[test]
 fn a_guest_larger_than_memory_is_refused_untouched() {
     let error = fails(&Guest::new().with("memory = 65536"));
+    assert_eq!(error["code"], "memory-short");
     says(&error, "preflight");
     says(&error, "not enough memory");
 }
@@ -98,6 +100,7 @@ fn a_stubdom_that_panics_is_named_with_its_last_words() {
     let guest =
         Guest::new().with(&format!("stubdomain_cmdline = \"{cmdline}\"")).with("stubdomain_timeout = 3600");
     let error = fails(&guest);
+    assert_eq!(error["code"], "stubdom-died");
     says(&error, "the stubdom died (crash)");
     says(&error, "waiting for the stubdom's kernel");
     let words = error["console"].to_string();
@@ -137,6 +140,7 @@ fn a_name_that_is_taken_is_refused_and_the_first_lives_on() {
     let first = Guest::new();
     stubctl::create_running(&first);
     let error = error_of(&stubctl::create(&Guest::new().named(&first.name)), 1);
+    assert_eq!(error["code"], "pair-exists");
     says(&error, "is recorded already");
     wait_for("the first guest's word", || first.has_spoken().then_some(()));
     stubctl::destroy(&first);
@@ -146,6 +150,7 @@ fn a_name_that_is_taken_is_refused_and_the_first_lives_on() {
 #[test]
 fn a_stubdom_that_never_becomes_ready_ends_at_the_deadline() {
     let error = fails(&Guest::new().with("stubdomain_timeout = 1"));
+    assert_eq!(error["code"], "timed-out");
     says(&error, "was not seen within 1 s");
 }
 

@@ -5,5 +5,6 @@ mod create;
 mod deaths;
 mod failures;
 mod handles;
+mod messages;
 mod order;
 mod sharing;

@@ -37,6 +37,14 @@ pub(crate) fn release(xen: Xen) -> Result<Vec<PathBuf>> {
     Ok(vec![target_dir(xen).join("release/stubctl")])
 }
 
+/// Builds the library's examples.
+pub(crate) fn examples(xen: Xen) -> Result<Vec<PathBuf>> {
+    packages::ensure(&[packages::BUILD])?;
+    let arguments = ["build", "--release", "--package", "libstub", "--examples"];
+    step::quiet("build the library's examples", cargo(xen).args(arguments))?;
+    Ok(vec![target_dir(xen).join("release/examples/three_pairs")])
+}
+
 /// Builds the image builder for this machine.
 pub(crate) fn stub_image() -> Result<PathBuf> {
     packages::ensure(&[packages::BUILD])?;

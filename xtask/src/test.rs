@@ -66,7 +66,9 @@ fn cargo_test(xen: Xen, packages: &[&str], filter: &str) -> Result<()> {
 fn dom0(xen: Xen, filter: &str) -> Result<()> {
     packages::ensure(&[packages::LAB])?;
     let mut lab = Lab::new("test", xen, "4G", DEADLINE);
-    lab.install(&build::release(xen)?, &image::ensure(xen)?);
+    let mut programs = build::release(xen)?;
+    programs.extend(build::examples(xen)?);
+    lab.install(&programs, &image::ensure(xen)?);
     let dir = tempfile::tempdir()?;
     let mut binaries = build::tests(
         xen,

@@ -5,6 +5,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::code::Code;
+
 /// A config that cannot be used. Nothing was touched.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -56,6 +58,14 @@ impl Mark {
 }
 
 impl ConfigError {
+    /// The first fault under its stable name.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unreadable { .. } | Self::NotText { .. } => Code::ConfigUnreadable,
+            Self::Faults(_) => Code::ConfigValue,
+        }
+    }
+
     pub(super) fn faults(file: &Path, text: &str, mut marks: Vec<Mark>) -> Self {
         marks.sort_by_key(|mark| mark.span.start);
         Self::Faults(marks.into_iter().map(|mark| locate(file, text, mark)).collect())

@@ -19,6 +19,7 @@ use xen_sys::{DomId, DomainInfo, EvtchnPort, Gfn, Kib};
 
 pub use xen::XenHost;
 
+use crate::code::Code;
 use crate::config::DiskMode;
 use crate::xenbus::Batch;
 
@@ -40,8 +41,24 @@ pub struct HostError {
 pub enum FailureKind {
     /// xenstored died or does not answer; the connection is closed for good.
     StoreLost,
+    /// No hypervisor lets this process control it.
+    NotXen,
+    /// The hypervisor is of another release.
+    Version,
     /// Everything else.
     Other,
+}
+
+impl HostError {
+    /// The failure under its stable name.
+    pub fn code(&self) -> Code {
+        match self.kind {
+            FailureKind::StoreLost => Code::HostStore,
+            FailureKind::NotXen => Code::HostNotXen,
+            FailureKind::Version => Code::HostVersion,
+            FailureKind::Other => Code::HostCall,
+        }
+    }
 }
 
 /// A domain to be created, paused and empty.

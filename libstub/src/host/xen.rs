@@ -49,8 +49,8 @@ impl XenHost {
     /// # Errors
     /// When this is no dom0, or its Xen is not the one this library was built for.
     pub fn open() -> Result<Self, HostError> {
-        let ctrl = Ctrl::open().map_err(|error| fail("open Xen's control interface", error))?;
-        let version = ctrl.version().map_err(|error| fail("ask Xen for its version", error))?;
+        let ctrl = Ctrl::open().map_err(|error| unusable("open of Xen's control interface", error))?;
+        let version = ctrl.version().map_err(|error| unusable("ask Xen for its version", error))?;
         let release = format!("{}.{}", version.major, version.minor);
         Ok(Self { ctrl, store: StoreThread::default(), release })
     }
@@ -121,6 +121,15 @@ fn built(pages: BuiltPages, store: EvtchnPort, console: EvtchnPort) -> Built {
 
 fn tell(call: &str, on: impl std::fmt::Display) {
     tracing::debug!(target: "libstub::call", call, on = %on);
+}
+
+/// A hypervisor that nothing can be asked of.
+fn unusable(call: &str, error: xen_sys::Error) -> HostError {
+    let kind = match error {
+        xen_sys::Error::Version { .. } => FailureKind::Version,
+        _ => FailureKind::NotXen,
+    };
+    HostError { kind, ..fail(call, error) }
 }
 
 fn fail(call: impl Into<String>, error: xen_sys::Error) -> HostError {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use xen_sys::{DomId, Kib};
 
+use crate::code::Code;
 use crate::config::Name;
 pub(crate) use claim::Claim;
 
@@ -57,6 +58,17 @@ pub enum JournalError {
         /// Why.
         reason: String,
     },
+}
+
+impl JournalError {
+    /// The failure under its stable name.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Busy(_) => Code::PairBusy,
+            Self::Io { .. } => Code::JournalIo,
+            Self::Unreadable { .. } => Code::JournalUnreadable,
+        }
+    }
 }
 
 /// Everything there is to know about a pair that was or is being made.

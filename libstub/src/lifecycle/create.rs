@@ -2,19 +2,19 @@
 //! What a create takes, tells while it runs, and ends in.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
-use xen_sys::{DomId, Kib, ShutdownReason};
+use xen_sys::DomId;
 
+use super::cause::Cause;
 use super::creation::Creation;
 use super::operation::Operation;
 use super::teardown::Owed;
+use crate::code::Code;
 use crate::config::{GuestConfig, Name};
-use crate::host::{Host, HostError, Unfit};
-use crate::image::ImageError;
-use crate::journal::{Journal, JournalError};
+use crate::host::Host;
+use crate::journal::Journal;
 
 /// Creates a guest and its stubdomain, and unpauses the guest when its QEMU is ready.
 ///
@@ -119,6 +119,22 @@ pub enum CreateStage {
     Unpause,
 }
 
+impl CreateStage {
+    /// The stage as scripts and log filters read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Preflight => "preflight",
+            Self::Shells => "shells",
+            Self::Stubdom => "stubdom",
+            Self::Rootfs => "rootfs",
+            Self::Guest => "guest",
+            Self::Devices => "devices",
+            Self::Ready(_) => "ready",
+            Self::Unpause => "unpause",
+        }
+    }
+}
+
 impl fmt::Display for CreateStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -158,118 +174,17 @@ pub struct CreateError {
     pub owed: Vec<Owed>,
 }
 
+impl CreateError {
+    /// The cause under its stable name.
+    pub fn code(&self) -> Code {
+        self.cause.code()
+    }
+}
+
 fn ids(guest: Option<DomId>, stubdom: Option<DomId>) -> String {
     let name = |role, domid: Option<DomId>| domid.map(|domid| format!("{role} {domid}"));
     let ids: Vec<String> = [name("guest", guest), name("stubdom", stubdom)].into_iter().flatten().collect();
     if ids.is_empty() { String::new() } else { format!(" ({})", ids.join(", ")) }
-}
-
-/// Why a create failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Cause {
-    /// The config asks for what cannot be.
-    #[error("the config cannot be served: {}", .0.join("; "))]
-    Config(Vec<String>),
-    /// A pair of this name is recorded already.
-    #[error("a pair of this name is recorded already")]
-    PairExists,
-    /// The host lacks something.
-    #[error("this host cannot start a pair: {}", unfit(.0))]
-    Unfit(Vec<Unfit>),
-    /// There is no usable image.
-    #[error(transparent)]
-    Image(#[from] ImageError),
-    /// A domain has the name, or the stubdomain's.
-    #[error("domain {by} has this name already")]
-    NameTaken {
-        /// The domain.
-        by: DomId,
-    },
-    /// A domain has the uuid.
-    #[error("domain {by} has this uuid already")]
-    UuidTaken {
-        /// The domain.
-        by: DomId,
-    },
-    /// Xen has not enough free memory.
-    #[error("not enough memory: {} MiB needed, {} MiB free", need.get().div_ceil(1024), free.get() / 1024)]
-    NotEnoughMemory {
-        /// What guest and stubdomain take.
-        need: Kib,
-        /// What Xen has.
-        free: Kib,
-    },
-    /// A file cannot be served.
-    #[error("cannot serve {} as a disk", path.display())]
-    Disk {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: HostError,
-    },
-    /// QEMU's arguments cannot be passed.
-    #[error(transparent)]
-    Argv(#[from] proto::argv::ArgvError),
-    /// A call to the host failed.
-    #[error(transparent)]
-    Host(#[from] HostError),
-    /// The journal cannot be used.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The stubdomain reported a failure.
-    #[error("the stubdom reports: {report}")]
-    StubdomFailed {
-        /// Its words, escaped.
-        report: String,
-    },
-    /// The stubdomain, or QEMU in it, ended.
-    #[error("the stubdom died{}", death(*reason))]
-    StubdomDied {
-        /// Its shutdown reason; `None` if it was destroyed.
-        reason: Option<ShutdownReason>,
-    },
-    /// QEMU ended, and the stubdomain has not said more.
-    #[error("QEMU in the stubdom ended: {exit}")]
-    QemuEnded {
-        /// How: `exit N` or `signal N`, escaped.
-        exit: String,
-    },
-    /// The guest ended before it ever ran.
-    #[error("the guest died before it was started{}", death(*reason))]
-    GuestDied {
-        /// Its shutdown reason; `None` if it was destroyed.
-        reason: Option<ShutdownReason>,
-    },
-    /// blkback did not open a disk.
-    #[error("dom0's blkback did not open vbd {devid} of domain {domid}")]
-    BackendStuck {
-        /// The domain that has the disk.
-        domid: DomId,
-        /// The disk's number.
-        devid: u32,
-    },
-    /// The ready key was not seen in time.
-    #[error("the ready key was not seen within {} s", after.as_secs())]
-    TimedOut {
-        /// How long was waited.
-        after: Duration,
-    },
-    /// The caller asked for it.
-    #[error("cancelled")]
-    Cancelled,
-    /// A defect of this library.
-    #[error("the worker of this operation panicked: {0}")]
-    Panicked(String),
-}
-
-fn unfit(reasons: &[Unfit]) -> String {
-    let lines: Vec<String> =
-        reasons.iter().map(|unfit| format!("{} ({})", unfit.what, unfit.remedy)).collect();
-    lines.join("; ")
-}
-
-fn death(reason: Option<ShutdownReason>) -> String {
-    reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
 }
 
 /// Time since a create began, for its events.

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use proto::{Stage, argv, keys, manifest};
 use xen_sys::{DomId, DomainKind, Gfn};
 
-use super::create::{Cause, Clock, CreateError, CreateStage, Event, Milestone, Pair};
+use super::cause::Cause;
+use super::create::{Clock, CreateError, CreateStage, Event, Milestone, Pair};
 use super::observe::{self, Observation, Verdict};
 use super::operation::{Job, Reply, Task};
 use super::plan::{self, Plan};
@@ -79,43 +80,70 @@ impl Creation {
     }
 
     fn prepare(&mut self, emit: &dyn Fn(Event)) -> Result<(), Cause> {
-        let claim = self.journal.claim(&self.config.name)?;
-        let plan = plan::plan(self.host.as_ref(), &self.journal, &claim, &self.config)?;
-        self.claim = Some(claim);
         let clock = self.clock;
         let tell = |milestone| emit(clock.event(milestone));
+        let (plan, disks) = self.stage(CreateStage::Preflight, Self::preflight)?;
         let waits_for_go = plan.image.waits_for_go;
-        let pieces = self.shells(plan)?;
-        tell(Milestone::ShellsCreated { guest: pieces.guest, stubdom: pieces.stubdom });
+        let pieces = self.stage(CreateStage::Shells, |this| this.shells(plan, disks))?;
+        let Pieces { guest, stubdom, .. } = pieces;
+        tell(Milestone::ShellsCreated { guest, stubdom });
         if waits_for_go {
             self.stubdom(&pieces)?;
             tell(Milestone::StubdomBuilt);
-            self.host.unpause(pieces.stubdom)?;
+            self.stage(CreateStage::Stubdom, |this| Ok(this.host.unpause(stubdom)?))?;
             tell(Milestone::StubdomUnpaused);
-            self.guest(&pieces)?;
+            self.stage(CreateStage::Guest, |this| this.guest(&pieces))?;
             tell(Milestone::GuestBuilt);
-            // The stubdomain runs and can write: what it makes libxenstore queue must not pile up.
-            self.host.drain_watches()?;
-            self.devices(&pieces)?;
+            self.stage(CreateStage::Devices, |this| {
+                // The stubdomain runs and can write: what it makes libxenstore queue must not pile up.
+                this.host.drain_watches()?;
+                this.devices(&pieces)
+            })?;
             tell(Milestone::QemuReleased);
         } else {
-            self.guest(&pieces)?;
+            self.stage(CreateStage::Guest, |this| this.guest(&pieces))?;
             tell(Milestone::GuestBuilt);
             self.stubdom(&pieces)?;
             tell(Milestone::StubdomBuilt);
-            self.devices(&pieces)?;
+            self.stage(CreateStage::Devices, |this| this.devices(&pieces))?;
             tell(Milestone::QemuReleased);
-            self.host.unpause(pieces.stubdom)?;
+            self.stage(CreateStage::Stubdom, |this| Ok(this.host.unpause(stubdom)?))?;
             tell(Milestone::StubdomUnpaused);
         }
-        self.enter(CreateStage::Ready(None))
+        self.stage(CreateStage::Ready(None), |_| Ok(()))
     }
 
-    /// Starts a stage; a cancel takes effect here.
-    fn enter(&mut self, stage: CreateStage) -> Result<(), Cause> {
-        tracing::debug!(name = %self.config.name, %stage, "stage");
+    /// Runs a stage in a span of its own; a cancel takes effect before it.
+    fn stage<T>(
+        &mut self,
+        stage: CreateStage,
+        steps: impl FnOnce(&mut Self) -> Result<T, Cause>,
+    ) -> Result<T, Cause> {
         self.stage = stage;
-        self.check_cancel()
+        self.check_cancel()?;
+        let (guest, stubdom) = self.domids();
+        let (guest, stubdom) = (guest.map(DomId::get), stubdom.map(DomId::get));
+        let span =
+            tracing::info_span!("create", name = %self.config.name, stage = stage.as_str(), guest, stubdom);
+        span.in_scope(|| {
+            tracing::debug!("{stage}");
+            steps(self)
+        })
+    }
+
+    /// The guest's and the stubdomain's id, as far as they exist.
+    fn domids(&self) -> (Option<DomId>, Option<DomId>) {
+        self.record.as_ref().map(|record| (record.guest.domid, record.stubdom.domid)).unwrap_or_default()
+    }
+
+    fn preflight(&mut self) -> Result<(Plan, Vec<BlockDevice>), Cause> {
+        let claim = self.journal.claim(&self.config.name)?;
+        let plan = plan::plan(self.host.as_ref(), &self.journal, &claim, &self.config)?;
+        self.claim = Some(claim);
+        // A disk that somebody else writes is refused before there are domains; until blkback takes them, loop
+        // devices are held by this process alone, and go with it.
+        let disks = self.config.disks.iter().map(|disk| self.open(&disk.target, disk.mode));
+        Ok((plan, disks.collect::<Result<Vec<_>, _>>()?))
     }
 
     fn check_cancel(&self) -> Result<(), Cause> {
@@ -131,12 +159,7 @@ impl Creation {
         Ok(())
     }
 
-    fn shells(&mut self, plan: Plan) -> Result<Pieces, Cause> {
-        // A disk that somebody else writes is refused before there are domains; until blkback takes them, loop
-        // devices are held by this process alone, and go with it.
-        let disks = self.config.disks.iter().map(|disk| self.open(&disk.target, disk.mode));
-        let disks = disks.collect::<Result<Vec<_>, _>>()?;
-        self.enter(CreateStage::Shells)?;
+    fn shells(&mut self, plan: Plan, disks: Vec<BlockDevice>) -> Result<Pieces, Cause> {
         let GuestConfig { name, memory, vcpus, .. } = &self.config;
         let (name, vcpus) = (name.clone(), *vcpus);
         let record = Record::new(&name, plan.guest_uuid, *memory, vcpus, plan.boot_id.clone());
@@ -156,12 +179,18 @@ impl Creation {
             let mark = if record.guest.uuid == new.uuid { &mut record.guest } else { &mut record.stubdom };
             mark.domid = Some(domid);
         })?;
+        let role = if new.kind == DomainKind::Hvm { "guest" } else { "stubdom" };
+        tracing::Span::current().record(role, domid.get());
         self.host.apply(&xenbus::shell(domid, new.uuid, name))?;
         Ok(domid)
     }
 
     fn stubdom(&mut self, pieces: &Pieces) -> Result<(), Cause> {
-        self.enter(CreateStage::Stubdom)?;
+        self.stage(CreateStage::Stubdom, |this| this.build_stubdom(pieces))?;
+        self.stage(CreateStage::Rootfs, |this| this.rootfs(pieces))
+    }
+
+    fn build_stubdom(&mut self, pieces: &Pieces) -> Result<(), Cause> {
         let (stubdom, guest) = (pieces.stubdom, pieces.guest);
         let built = self.host.build_pv(stubdom, &pieces.plan.stubdom)?;
         self.console = Some((stubdom, built.console.gfn));
@@ -171,7 +200,6 @@ impl Creation {
         self.host.apply(&nodes)?;
         self.host.introduce(stubdom, built.store)?;
         self.host.set_target(stubdom, guest)?;
-        self.rootfs(pieces)?;
         // Registered before the stubdomain runs: no death and no ready key comes unseen.
         self.host.watch("@releaseDomain", "death")?;
         self.host.watch(&keys::device_model(stubdom.get(), guest.get()), "stubdom")?;
@@ -185,7 +213,6 @@ impl Creation {
     fn rootfs(&mut self, pieces: &Pieces) -> Result<(), Cause> {
         let Some(rootfs) = &pieces.plan.image.rootfs else { return Ok(()) };
         let rootfs = rootfs.clone();
-        self.enter(CreateStage::Rootfs)?;
         if let Some(vdev) = Vdev::parse(manifest::ROOTFS_VDEV) {
             let device = self.open(&rootfs, DiskMode::ReadOnly)?;
             self.attach(pieces.stubdom, vdev, DiskMode::ReadOnly, false, &device)?;
@@ -214,7 +241,6 @@ impl Creation {
     }
 
     fn guest(&mut self, pieces: &Pieces) -> Result<(), Cause> {
-        self.enter(CreateStage::Guest)?;
         let spec = HvmSpec { memory: self.config.memory, vcpus: self.config.vcpus };
         let built = self.host.build_hvm(pieces.guest, &spec)?;
         self.host.apply(&xenbus::connect(pieces.guest, spec.memory, spec.vcpus, &built))?;
@@ -223,7 +249,6 @@ impl Creation {
     }
 
     fn devices(&mut self, pieces: &Pieces) -> Result<(), Cause> {
-        self.enter(CreateStage::Devices)?;
         self.host.set_store_target(pieces.stubdom, pieces.guest)?;
         for (index, disk) in self.config.disks.clone().iter().enumerate() {
             // One block device under both vbds: two would not see each other's writes.
@@ -261,7 +286,6 @@ impl Creation {
 
     fn finish(&mut self, emit: &dyn Fn(Event)) -> Result<Pair, Cause> {
         emit(self.clock.event(Milestone::ReadySeen));
-        self.enter(CreateStage::Unpause)?;
         self.wait_backends()?;
         self.note(|record| record.complete = true)?;
         // The pair may have died, and the caller have changed its mind, since the ready key was seen.
@@ -300,8 +324,7 @@ impl Creation {
 
     fn abort(&mut self, cause: Cause) -> CreateError {
         let console = self.last_words();
-        let ids = |record: &Record| (record.guest.domid, record.stubdom.domid);
-        let (guest, stubdom) = self.record.as_ref().map(ids).unwrap_or_default();
+        let (guest, stubdom) = self.domids();
         let Outcome { undone, owed } = match (&mut self.record, &self.claim) {
             (Some(record), Some(claim)) => {
                 record.complete = false;
@@ -341,11 +364,14 @@ impl Task for Creation {
                 let timeout = self.config.stubdom.timeout;
                 self.prepare(emit).map(|()| Reply::Wait { watch: self.host.watch_fd(), timeout })
             }
-            Job::Observe => self.observe(emit).map(|seen| {
-                self.stage = CreateStage::Ready(self.reached);
-                Reply::Observed(seen)
+            Job::Observe => self.stage(CreateStage::Ready(self.reached), |this| {
+                let seen = this.observe(emit)?;
+                this.stage = CreateStage::Ready(this.reached);
+                Ok(Reply::Observed(seen))
             }),
-            Job::Finish => self.finish(emit).map(|pair| Reply::Done(Ok(pair))),
+            Job::Finish => {
+                self.stage(CreateStage::Unpause, |this| this.finish(emit)).map(|pair| Reply::Done(Ok(pair)))
+            }
             Job::Abort(cause) => Err(cause),
         };
         result.unwrap_or_else(|cause| Reply::Done(Err(self.abort(cause))))

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use xen_sys::{DomId, DomainInfo, Kib, ShutdownReason};
 
 use super::observe::Life;
+use crate::code::Code;
 use crate::config::Name;
 use crate::host::{Host, HostError};
 use crate::journal::{DomainMark, Journal, JournalError, Record};
@@ -81,6 +82,16 @@ pub enum ListError {
     /// Xen cannot be asked.
     #[error(transparent)]
     Host(#[from] HostError),
+}
+
+impl ListError {
+    /// The failure under its stable name.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Journal(error) => error.code(),
+            Self::Host(error) => error.code(),
+        }
+    }
 }
 
 /// All pairs by name, and the records that could not be read.

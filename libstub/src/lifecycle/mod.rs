@@ -22,6 +22,7 @@
 //! Whatever fails after preflight ends in [`teardown`]: everything in the record is removed, and what cannot be
 //! removed stays in the record as owed. Destroying a pair is the same teardown.
 
+mod cause;
 mod create;
 mod creation;
 mod list;
@@ -30,7 +31,8 @@ mod operation;
 mod plan;
 mod teardown;
 
-pub use create::{Cause, CreateError, CreateStage, Event, Milestone, Pair, create};
+pub use cause::Cause;
+pub use create::{CreateError, CreateStage, Event, Milestone, Pair, create};
 pub use list::{ListError, PairInfo, PairState, list};
 pub use operation::{Canceller, Operation, Progress};
 pub(crate) use plan::paging_pool;

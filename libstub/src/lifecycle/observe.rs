@@ -4,7 +4,7 @@
 use proto::{Stage, keys};
 use xen_sys::{DomId, DomainInfo, ShutdownReason};
 
-use super::create::Cause;
+use super::cause::Cause;
 use crate::console::escaped;
 use crate::host::{Host, HostError};
 use crate::journal::DomainMark;

@@ -17,7 +17,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::Event;
-use super::create::Cause;
+use super::cause::Cause;
 use super::observe::{Observation, Verdict};
 
 const WORKER: Token = Token(0);

@@ -5,7 +5,7 @@ use proto::keys;
 use uuid::Uuid;
 use xen_sys::{DomId, Kib};
 
-use super::create::Cause;
+use super::cause::Cause;
 use crate::config::GuestConfig;
 use crate::host::{Host, PvSpec};
 use crate::image::Image;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use xen_sys::DomId;
 
 use super::operation::{Job, Operation, Reply, Task};
+use crate::code::Code;
 use crate::config::Name;
 use crate::host::{BackendState, Host, HostError};
 use crate::journal::{Claim, DomainMark, Journal, JournalError, Record};
@@ -73,6 +74,18 @@ pub enum DestroyError {
     Panicked(String),
 }
 
+impl DestroyError {
+    /// The failure under its stable name.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NoSuchPair(_) => Code::NoSuchPair,
+            Self::Owed { .. } => Code::LeftBehind,
+            Self::Journal(error) => error.code(),
+            Self::Panicked(_) => Code::Internal,
+        }
+    }
+}
+
 /// Destroys a pair by its name. Asks nothing of the pair itself.
 ///
 /// # Errors
@@ -119,6 +132,8 @@ impl Task for Destruction {
 
 /// Removes everything that `record` names, and then the record; what stays is owed and stays recorded.
 pub(super) fn teardown(host: &dyn Host, journal: &Journal, claim: &Claim, record: &mut Record) -> Outcome {
+    let (guest, stubdom) = (record.guest.domid.map(DomId::get), record.stubdom.domid.map(DomId::get));
+    let _in = tracing::info_span!("teardown", name = %record.name, guest, stubdom).entered();
     let mut outcome = Outcome::default();
     match host.boot_id() {
         Ok(id) if id != record.boot_id => {

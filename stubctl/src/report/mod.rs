@@ -6,16 +6,21 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use libstub::{
-    Cause, ConfigError, CreateError, DestroyError, HostError, JournalError, ListError, Name, Owed,
+    Cause, Code, ConfigError, CreateError, CreateStage, DestroyError, HostError, JournalError, ListError,
+    Name, Owed,
 };
 use serde_json::{Value, json};
 
 use crate::exit_code::Status;
 
+#[cfg(test)]
+mod golden;
+
 /// A failed command.
 #[derive(Debug)]
 pub(crate) struct Failure {
     status: Status,
+    code: Code,
     /// One line: what failed.
     what: String,
     /// Why, outermost first.
@@ -27,7 +32,8 @@ pub(crate) struct Failure {
 struct Details {
     guest: Option<u16>,
     stubdom: Option<u16>,
-    stage: Option<String>,
+    stage: Option<&'static str>,
+    stubdom_stage: Option<String>,
     console: Vec<String>,
     undone: Vec<String>,
     owed: Vec<Owed>,
@@ -35,14 +41,14 @@ struct Details {
 }
 
 impl Failure {
-    fn new(status: Status, error: &dyn Error) -> Self {
+    fn new(status: Status, code: Code, error: &dyn Error) -> Self {
         let mut causes = Vec::new();
         let mut source = error.source();
         while let Some(cause) = source {
             causes.push(cause.to_string());
             source = cause.source();
         }
-        Self { status, what: error.to_string(), causes, details: Box::default() }
+        Self { status, code, what: error.to_string(), causes, details: Box::default() }
     }
 
     fn remedy(mut self, text: impl Into<String>) -> Self {
@@ -50,19 +56,20 @@ impl Failure {
         self
     }
 
-    /// A command line that cannot be used.
-    pub(crate) fn usage(error: &dyn Error) -> Self {
-        Self::new(Status::Usage, error)
+    /// What was given as a guest's name is none.
+    pub(crate) fn name(error: &dyn Error) -> Self {
+        Self::new(Status::Usage, Code::NameInvalid, error)
     }
 
     /// This process cannot even begin.
     pub(crate) fn internal(error: &std::io::Error) -> Self {
-        Self::new(Status::Failed, error)
+        Self::new(Status::Failed, Code::Internal, error)
     }
 
     /// This process could not see an operation to its end.
     pub(crate) fn interrupted(error: &std::io::Error, name: &Name) -> Self {
-        Self::new(Status::Owed, error).remedy(format!("stubctl destroy {name} removes what there may be"))
+        Self::new(Status::Owed, Code::Internal, error)
+            .remedy(format!("stubctl destroy {name} removes what there may be"))
     }
 
     /// Tells the failure and gives its exit status.
@@ -83,21 +90,23 @@ impl Failure {
             "version": 1,
             "error": {
                 "status": self.status.number(),
+                "code": self.code,
                 "what": self.what,
                 "causes": self.causes,
                 "guest": details.guest,
                 "stubdom": details.stubdom,
                 "stage": details.stage,
+                "stubdom_stage": details.stubdom_stage,
                 "console": details.console,
                 "undone": details.undone,
                 "owed": owed,
-                "remedy": details.remedy,
+                "remedy": self.what_to_do(),
             }
         })
     }
 
     fn as_text(&self) -> String {
-        let mut text = format!("error: {}\n", self.what);
+        let mut text = format!("error[{}]: {}\n", self.code, self.what);
         for cause in &self.causes {
             text += &format!("  because: {cause}\n");
         }
@@ -114,30 +123,32 @@ impl Failure {
         for owed in &details.owed {
             text += &format!("  left behind: {} ({})\n", owed.what, owed.why);
         }
-        if let Some(remedy) = &details.remedy {
-            text += &format!("  what to do: {remedy}\n");
-        }
+        text += &format!("  what to do: {}\n", self.what_to_do());
         text
+    }
+
+    /// What this very failure asks for, or what its code does.
+    fn what_to_do(&self) -> &str {
+        self.details.remedy.as_deref().unwrap_or(self.code.remedy())
     }
 }
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::new(Status::Usage, &error)
+        Self::new(Status::Usage, error.code(), &error)
     }
 }
 
 impl From<HostError> for Failure {
     fn from(error: HostError) -> Self {
-        Self::new(Status::HostUnusable, &error)
-            .remedy("run this as root in the dom0 of a Xen that this stubctl was built for")
+        Self::new(Status::HostUnusable, error.code(), &error)
     }
 }
 
 impl From<ListError> for Failure {
     fn from(error: ListError) -> Self {
         let status = if matches!(error, ListError::Host(_)) { Status::HostUnusable } else { Status::Failed };
-        Self::new(status, &error)
+        Self::new(status, error.code(), &error)
     }
 }
 
@@ -149,11 +160,15 @@ impl From<CreateError> for Failure {
             Cause::Config(_) => Status::Usage,
             _ => Status::Failed,
         };
-        let mut failure = Self::new(status, &error);
+        let mut failure = Self::new(status, error.code(), &error);
         *failure.details = Details {
             guest: error.guest.map(|domid| domid.get()),
             stubdom: error.stubdom.map(|domid| domid.get()),
-            stage: Some(error.stage.to_string()),
+            stage: Some(error.stage.as_str()),
+            stubdom_stage: match error.stage {
+                CreateStage::Ready(stage) => stage.map(|stage| stage.to_string()),
+                _ => None,
+            },
             console: error.console,
             undone: error.undone,
             owed: error.owed,
@@ -161,7 +176,7 @@ impl From<CreateError> for Failure {
         };
         match *error.cause {
             _ if status == Status::Owed => {
-                failure.remedy(format!("stubctl destroy {} tries again", error.name))
+                failure.remedy(format!("stubctl destroy {} tries again to remove what is left", error.name))
             }
             Cause::PairExists => {
                 failure.remedy(format!("stubctl list shows it, stubctl destroy {} ends it", error.name))
@@ -180,14 +195,14 @@ impl From<DestroyError> for Failure {
             | DestroyError::Journal(JournalError::Unreadable { .. }) => Status::Owed,
             DestroyError::Journal(_) => Status::Failed,
         };
-        let failure = Self::new(status, &error);
+        let failure = Self::new(status, error.code(), &error);
         match error {
             DestroyError::Owed { name, undone, owed } => {
-                let mut failure = failure.remedy(format!("stubctl destroy {name} tries again"));
+                let mut failure =
+                    failure.remedy(format!("stubctl destroy {name} tries again to remove what is left"));
                 (failure.details.undone, failure.details.owed) = (undone, owed);
                 failure
             }
-            DestroyError::NoSuchPair(_) => failure.remedy("stubctl list names the pairs there are"),
             _ => failure,
         }
     }

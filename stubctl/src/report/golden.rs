@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Every kind of failure as a person and as a script reads it; `UPDATE_EXPECT=1` renews the texts.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use expect_test::expect_file;
+use libstub::host::{FailureKind, Unfit};
+use libstub::{DomId, GuestConfig, ImageError, Kib, ShutdownReason};
+
+use super::*;
+
+fn name() -> Name {
+    Name::new("web").expect("a name")
+}
+
+fn host(kind: FailureKind, call: &str, errno: i32) -> HostError {
+    HostError { call: call.to_owned(), kind, source: io::Error::from_raw_os_error(errno).into() }
+}
+
+/// A create that failed before it made anything.
+fn refused(cause: Cause) -> Failure {
+    let (undone, owed, console) = (Vec::new(), Vec::new(), Vec::new());
+    let stage = CreateStage::Preflight;
+    let (guest, stubdom) = (None, None);
+    CreateError { name: name(), stage, guest, stubdom, cause: Box::new(cause), console, undone, owed }.into()
+}
+
+/// A create that failed when both domains were there.
+fn broken(stage: CreateStage, cause: Cause) -> CreateError {
+    let domid = |number| Some(DomId::new(number));
+    let undone = ["stubdom 8", "guest 7", "nodes in xenstore"].map(str::to_owned).into();
+    CreateError {
+        name: name(),
+        stage,
+        guest: domid(7),
+        stubdom: domid(8),
+        cause: Box::new(cause),
+        console: vec!["qemu: unknown option -frob".to_owned(), "init: QEMU ended: exit 1".to_owned()],
+        undone,
+        owed: Vec::new(),
+    }
+}
+
+fn config(text: &str) -> Failure {
+    GuestConfig::parse(text, Path::new("web.cfg")).expect_err("a wrong config").into()
+}
+
+fn failures() -> Vec<Failure> {
+    let path = || PathBuf::from("/var/lib/stubctl/web.json");
+    let ready = CreateStage::Ready(Some(proto::Stage::QemuStarted));
+    let owed = || Owed { what: "vbd 51712 of domain 7".to_owned(), why: "blkback still holds it".to_owned() };
+    let domid = DomId::new(3);
+    let mebibytes = Kib::from_mib;
+    vec![
+        ConfigError::Unreadable { file: "web.cfg".into(), source: io::Error::from_raw_os_error(2) }.into(),
+        config("name = \"web\"\nmemory = 64\nvcpus 2\n"),
+        config("name = \"web\"\nmemroy = 64\n"),
+        config("name = \"web\"\nmemory = 64\nvif = [ 'bridge=xenbr0' ]\n"),
+        config("name = \"web\"\nmemory = 64\nvcpus = 0\n"),
+        refused(Cause::Config(vec!["129 vcpus are not 1 to 128".to_owned()])),
+        Failure::from(host(FailureKind::NotXen, "open of Xen's control interface", 2)),
+        Failure::from(HostError {
+            source: "libxenctrl's hypervisor is 4.20, this program is built for 4.17".into(),
+            ..host(FailureKind::Version, "ask Xen for its version", 0)
+        }),
+        refused(Cause::Unfit(vec![Unfit {
+            what: "/dev/loop-control is missing".to_owned(),
+            remedy: "modprobe loop".to_owned(),
+        }])),
+        refused(Cause::Host(host(FailureKind::StoreLost, "read of /local/domain/0/name", 111))),
+        broken(CreateStage::Guest, Cause::Host(host(FailureKind::Other, "build of guest 7", 12))).into(),
+        refused(Cause::Image(ImageError::NotFound(vec!["/usr/lib/stubctl/image/4.17".into()]))),
+        refused(Cause::Image(ImageError::Unusable {
+            path: "/srv/image".into(),
+            reason: "it speaks stubdom protocol 2, not 1".to_owned(),
+        })),
+        Failure::name(&Name::new("../web").expect_err("no name")),
+        DestroyError::NoSuchPair(name()).into(),
+        refused(Cause::PairExists),
+        DestroyError::Journal(JournalError::Busy(name())).into(),
+        refused(Cause::NameTaken { by: domid }),
+        refused(Cause::UuidTaken { by: domid }),
+        refused(Cause::NotEnoughMemory { need: mebibytes(300), free: mebibytes(200) }),
+        refused(Cause::Disk {
+            path: "/srv/web.img".into(),
+            source: HostError {
+                source: "/dev/loop0 writes it already".into(),
+                ..host(FailureKind::Other, "attach of /srv/web.img", 0)
+            },
+        }),
+        refused(Cause::Argv(proto::argv::encode(&["x".repeat(4000)]).expect_err("too long"))),
+        broken(CreateStage::Unpause, Cause::BackendStuck { domid, devid: 51712 }).into(),
+        broken(ready, Cause::StubdomFailed { report: "qemu-started: exit 1".to_owned() }).into(),
+        broken(CreateStage::Ready(None), Cause::StubdomDied { reason: Some(ShutdownReason::Crash) }).into(),
+        broken(ready, Cause::QemuEnded { exit: "signal 11".to_owned() }).into(),
+        broken(ready, Cause::GuestDied { reason: None }).into(),
+        broken(ready, Cause::TimedOut { after: Duration::from_secs(120) }).into(),
+        broken(CreateStage::Devices, Cause::Cancelled).into(),
+        CreateError { owed: vec![owed()], ..broken(ready, Cause::Cancelled) }.into(),
+        DestroyError::Owed { name: name(), undone: vec!["stubdom 8".to_owned()], owed: vec![owed()] }.into(),
+        Failure::from(DestroyError::Journal(JournalError::Io {
+            action: "write",
+            path: path(),
+            source: io::Error::from_raw_os_error(28),
+        })),
+        Failure::from(DestroyError::Journal(JournalError::Unreadable {
+            path: path(),
+            reason: "version 2 is newer than 1".to_owned(),
+        })),
+        refused(Cause::Panicked("index out of bounds".to_owned())),
+    ]
+}
+
+#[test]
+fn every_failure_is_told_in_the_words_that_were_reviewed() {
+    let texts: Vec<String> = failures()
+        .iter()
+        .map(|failure| format!("exit {}\n{}", failure.status.number(), failure.as_text()))
+        .collect();
+    expect_file!["golden.txt"].assert_eq(&texts.join("\n"));
+    let objects: Vec<String> =
+        failures().iter().map(|failure| format!("{:#}\n", failure.as_json())).collect();
+    expect_file!["golden.json"].assert_eq(&objects.concat());
+}
+
+#[test]
+fn every_code_is_among_the_texts() {
+    let told: BTreeSet<Code> = failures().iter().map(|failure| failure.code).collect();
+    let warnings = [Code::ConfigDuplicate, Code::ConfigIgnored];
+    let missing: Vec<&Code> =
+        Code::ALL.iter().filter(|code| !told.contains(code) && !warnings.contains(code)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
