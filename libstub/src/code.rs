@@ -170,6 +170,19 @@ mod tests {
 
     use super::*;
 
+    /// The page of the documentation; `UPDATE_EXPECT=1` renews it.
+    #[test]
+    fn the_documentation_has_every_code() {
+        let mut page = String::from(
+            "# Error codes\n\nEvery error and warning carries one of these codes: in brackets in the text, as `code` in \
+             JSON. They do not\nchange between releases. `stubctl explain CODE` prints the same on the host.\n",
+        );
+        for code in Code::ALL {
+            page += &format!("\n## {code}\n\n{}\n\nWhat to do: {}.\n", code.meaning(), code.remedy());
+        }
+        expect_test::expect_file!["../../docs/src/error-codes.md"].assert_eq(&page);
+    }
+
     #[test]
     fn every_code_has_a_name_of_its_own_that_can_be_an_anchor() {
         let names: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();

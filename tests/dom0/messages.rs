@@ -35,7 +35,7 @@ fn every_call_is_logged_with_its_stage_and_the_domains_it_is_about() {
             continue;
         }
         let span = &event["span"];
-        assert_eq!(span["name"], guest.name, "outside of the pair's span: {event}");
+        assert_eq!(span["pair"], guest.name, "outside of the pair's span: {event}");
         let stage = span["stage"].as_str().unwrap_or_else(|| panic!("no stage: {event}")).to_owned();
         if !matches!(stage.as_str(), "preflight" | "shells") {
             assert_eq!(span["guest"], pair["guest"], "{event}");

@@ -124,7 +124,7 @@ impl Creation {
         let (guest, stubdom) = self.domids();
         let (guest, stubdom) = (guest.map(DomId::get), stubdom.map(DomId::get));
         let span =
-            tracing::info_span!("create", name = %self.config.name, stage = stage.as_str(), guest, stubdom);
+            tracing::info_span!("create", pair = %self.config.name, stage = stage.as_str(), guest, stubdom);
         span.in_scope(|| {
             tracing::debug!("{stage}");
             steps(self)

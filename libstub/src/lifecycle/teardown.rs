@@ -133,7 +133,7 @@ impl Task for Destruction {
 /// Removes everything that `record` names, and then the record; what stays is owed and stays recorded.
 pub(super) fn teardown(host: &dyn Host, journal: &Journal, claim: &Claim, record: &mut Record) -> Outcome {
     let (guest, stubdom) = (record.guest.domid.map(DomId::get), record.stubdom.domid.map(DomId::get));
-    let _in = tracing::info_span!("teardown", name = %record.name, guest, stubdom).entered();
+    let _in = tracing::info_span!("teardown", pair = %record.name, guest, stubdom).entered();
     let mut outcome = Outcome::default();
     match host.boot_id() {
         Ok(id) if id != record.boot_id => {
