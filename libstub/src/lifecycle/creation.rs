@@ -17,7 +17,7 @@ use super::teardown::{self, Outcome};
 use crate::config::{DiskMode, GuestConfig, Vdev};
 use crate::console;
 use crate::host::{BackendState, BlockDevice, Host, HvmSpec, NewDomain};
-use crate::journal::{Claim, DomainMark, Journal, Record};
+use crate::journal::{Claim, DomainMark, Journal, Origin, Record};
 use crate::qemu_args::qemu_args;
 use crate::xenbus::{self, Stubdom, Vbd, VbdMark};
 
@@ -80,7 +80,7 @@ impl Creation {
 
     fn prepare(&mut self, emit: &dyn Fn(Event)) -> Result<(), Cause> {
         let claim = self.journal.claim(&self.config.name)?;
-        let plan = plan::plan(self.host.as_ref(), &self.journal, &claim, &self.config)?;
+        let plan = plan::plan(self.host.as_ref(), &self.journal, &self.config)?;
         self.claim = Some(claim);
         let clock = self.clock;
         let tell = |milestone| emit(clock.event(milestone));
@@ -139,7 +139,8 @@ impl Creation {
         self.enter(CreateStage::Shells)?;
         let GuestConfig { name, memory, vcpus, .. } = &self.config;
         let (name, vcpus) = (name.clone(), *vcpus);
-        let record = Record::new(&name, plan.guest_uuid, *memory, vcpus, plan.boot_id.clone());
+        let mut record = Record::new(&name, plan.guest_uuid, *memory, vcpus, plan.boot_id.clone());
+        record.origin = Origin::new(&self.config, &plan.image);
         let stubdom_uuid = record.stubdom.uuid;
         self.record = Some(record);
         self.note(|_| {})?;
