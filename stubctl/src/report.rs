@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use libstub::{
-    Cause, ConfigError, CreateError, DestroyError, HostError, JournalError, ListError, Name, Owed,
+    Cause, ConfigError, CreateError, DestroyError, HostError, JournalError, ListError, Name, Owed, ShowError,
 };
 use serde_json::{Value, json};
 
@@ -190,5 +190,26 @@ impl From<DestroyError> for Failure {
             DestroyError::NoSuchPair(_) => failure.remedy("stubctl list names the pairs there are"),
             _ => failure,
         }
+    }
+}
+
+impl From<ShowError> for Failure {
+    fn from(error: ShowError) -> Self {
+        let status = match &error {
+            ShowError::NoSuchPair(_) => Status::Usage,
+            ShowError::Host(_) => Status::HostUnusable,
+            ShowError::Journal(_) => Status::Failed,
+        };
+        let failure = Self::new(status, &error);
+        match error {
+            ShowError::NoSuchPair(_) => failure.remedy("stubctl list names the pairs there are"),
+            _ => failure,
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(Status::Failed, error.as_ref())
     }
 }
