@@ -46,4 +46,5 @@ pub use lifecycle::{
     Progress, ShowError, StubdomReport, create, destroy, is_alive, list, preflight, show,
 };
 pub use logs::{ConsoleLogs, LogLine, LogSource, last_words};
-pub use xen_sys::{DomId, Kib};
+pub use proto::Stage;
+pub use xen_sys::{DomId, Kib, ShutdownReason};
