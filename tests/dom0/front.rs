@@ -79,6 +79,32 @@ fn a_wait_for_a_xenstored_that_never_comes_ends_at_its_deadline() {
 }
 
 #[test]
+fn a_xenstored_that_comes_late_is_waited_for() {
+    let probe = Probe::take();
+    let directory = tempfile::tempdir().expect("a directory");
+    let late = directory.path().join("not/yet");
+    let mut waiting = Command::new("stubctl")
+        .args(["--json", "check", "--wait", "600"])
+        .env("XENSTORED_PATH", late.join("socket"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("stubctl");
+    let descriptors = format!("/proc/{}/fd", waiting.id());
+    wait_for("the wait", || {
+        let links = std::fs::read_dir(&descriptors).ok()?.flatten();
+        let mut targets = links.filter_map(|link| std::fs::read_link(link.path()).ok());
+        targets.any(|target| target.as_os_str() == "anon_inode:inotify").then_some(())
+    });
+    assert!(waiting.try_wait().expect("asked").is_none(), "it did not wait");
+    std::fs::create_dir(directory.path().join("not")).expect("made");
+    std::os::unix::fs::symlink("/run/xenstored", &late).expect("made");
+    let out = waiting.wait_with_output().expect("its end");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+    drop(directory);
+    probe.assert_restored();
+}
+
+#[test]
 fn a_dry_run_leaves_no_trace_and_predicts_the_memory() {
     let probe = Probe::take();
     let guest = Guest::new().with("memory = 64");

@@ -128,23 +128,26 @@ pub fn check(options: &CheckOptions) -> CheckReport {
         open.as_ref().map_err(describe).and_then(|host| host.facts().map_err(|error| describe(&error)));
     findings.push(machine::version(&facts));
     findings.push(store::server(root, &socket));
-    if let (Ok(host), Ok(facts)) = (&open, &facts) {
-        findings.push(store::answer(host.store_domain(ANSWER).map_err(|error| describe(&error))));
-        findings.extend(machine::needed(root, facts));
-        findings.push(machine::console_log(root));
-        findings.push(stock::image(&facts.release));
-        findings.push(stock::journal(&options.journal, host.boot_id().ok().as_deref()));
+    if let Ok(host) = &open {
+        let limit = ANSWER.max(deadline.saturating_duration_since(Instant::now()));
+        findings.push(store::answer(host.store_domain(limit).map_err(|error| describe(&error))));
+    }
+    let facts = facts.as_ref().ok();
+    findings.extend(machine::needed(root, facts));
+    findings.push(machine::console_log(root));
+    findings.push(stock::image(machine::release(facts)));
+    let boot_id = open.as_ref().ok().and_then(|host| host.boot_id().ok());
+    findings.push(stock::journal(&options.journal, boot_id.as_deref()));
+    if let Ok(host) = &open {
         let free = host.free_memory().map_err(|error| describe(&error));
-        findings.push(stock::memory(free, &facts.release));
-    } else {
-        findings.push(stock::journal(&options.journal, None));
+        findings.push(stock::memory(free, machine::release(facts)));
     }
     CheckReport { findings }
 }
 
 /// What every pair needs and this host lacks.
 pub(crate) fn unfit(root: &Path, facts: &Facts) -> Vec<Unfit> {
-    let failed = machine::needed(root, facts).into_iter().filter(Finding::failed);
+    let failed = machine::needed(root, Some(facts)).into_iter().filter(Finding::failed);
     failed.map(|finding| Unfit { what: finding.what, remedy: finding.remedy.unwrap_or_default() }).collect()
 }
 
