@@ -9,9 +9,7 @@ use xen_sys::Kib;
 
 use crate::code::Code;
 use crate::config::StubdomConfig;
-
-/// What a stubdomain without an image gets if the config does not say: libxl's default.
-const DEFAULT_MEMORY: Kib = Kib::new(128 * 1024);
+use crate::journal::ImageOrigin;
 
 /// Where files of libxl's stubdomain are found, when there is no image of ours.
 const LIBXL_KERNEL: &str = "stubdom-linux-kernel";
@@ -32,6 +30,12 @@ pub struct Image {
     pub memory: Kib,
     /// Whether its PID 1 waits for `stub/go`; if not, all must be ready before it runs.
     pub waits_for_go: bool,
+    /// The image's directory, if it is one of ours.
+    pub directory: Option<PathBuf>,
+    /// The release of the kernel, if the manifest tells.
+    pub kernel_release: Option<String>,
+    /// The version of QEMU, if the manifest tells.
+    pub qemu: Option<String>,
 }
 
 /// Why there is no usable image.
@@ -69,6 +73,15 @@ fn shown(paths: &[PathBuf]) -> String {
 }
 
 impl Image {
+    /// What a stubdomain without an image gets if the config does not say: libxl's default.
+    pub(crate) const DEFAULT_MEMORY: Kib = Kib::new(128 * 1024);
+
+    /// What it is, for people.
+    pub(crate) fn origin(&self) -> ImageOrigin {
+        let Self { directory, kernel, kernel_release, qemu, .. } = self.clone();
+        ImageOrigin { directory, kernel, kernel_release, qemu }
+    }
+
     /// Finds what `config` asks for, for a hypervisor of this release (`4.17`).
     ///
     /// # Errors
@@ -83,6 +96,10 @@ impl Image {
         image.waits_for_go &= config.ramdisk.is_none() && config.rootfs.is_none();
         if let Some(kernel) = &config.kernel {
             image.kernel.clone_from(kernel);
+            image.kernel_release = None;
+        }
+        if config.rootfs.is_some() {
+            image.qemu = None;
         }
         image.ramdisk = config.ramdisk.clone().or(image.ramdisk);
         image.rootfs = config.rootfs.clone().or(image.rootfs);
@@ -108,7 +125,17 @@ impl Image {
 
     fn bare(kernel: PathBuf) -> Self {
         let cmdline = String::from("console=hvc0 xen_privcmd.unrestricted=1 panic=-1 xen_legacy_crash");
-        Self { kernel, ramdisk: None, rootfs: None, cmdline, memory: DEFAULT_MEMORY, waits_for_go: false }
+        Self {
+            kernel,
+            ramdisk: None,
+            rootfs: None,
+            cmdline,
+            memory: Self::DEFAULT_MEMORY,
+            waits_for_go: false,
+            directory: None,
+            kernel_release: None,
+            qemu: None,
+        }
     }
 
     fn open(directory: &Path, xen: &str) -> Result<Self, ImageError> {
@@ -141,6 +168,9 @@ impl Image {
             cmdline: manifest.cmdline,
             memory: Kib::from_mib(manifest.min_memory_mib.into()),
             waits_for_go: true,
+            directory: Some(directory.to_owned()),
+            kernel_release: Some(manifest.kernel),
+            qemu: Some(manifest.qemu),
         })
     }
 }

@@ -22,6 +22,7 @@
 //! The library installs no signal handler, starts no process and prints nothing.
 #![forbid(unsafe_code)]
 
+mod check;
 mod code;
 pub mod config;
 mod console;
@@ -29,17 +30,21 @@ pub mod host;
 mod image;
 mod journal;
 mod lifecycle;
+mod logs;
 mod qemu_args;
 pub mod xenbus;
 
+pub use check::{CheckOptions, CheckReport, Finding, FindingStatus, check};
 pub use code::Code;
 pub use config::{ConfigError, GuestConfig, Name};
 pub use host::{HostError, XenHost};
 pub use image::{Image, ImageError};
-pub use journal::{DIRECTORY, Journal, JournalError};
+pub use journal::{DIRECTORY, ImageOrigin, Journal, JournalError};
 pub use lifecycle::{
-    Canceller, Cause, CreateError, CreateStage, DestroyError, Destroyed, Event, ListError, Milestone,
-    Operation, Owed, Pair, PairInfo, PairState, Progress, create, destroy, list,
+    Canceller, Cause, CreateError, CreateStage, DestroyError, Destroyed, DiskDetails, Event, ListError,
+    MemoryNeed, Milestone, Operation, Owed, Pair, PairDetails, PairInfo, PairState, Preflight, PreflightDisk,
+    Progress, ShowError, StubdomReport, create, destroy, is_alive, list, preflight, show,
 };
+pub use logs::{ConsoleLogs, LogLine, LogSource, last_words};
 pub use proto::Stage;
 pub use xen_sys::{DomId, Kib, ShutdownReason};

@@ -6,6 +6,7 @@
 //! ([`kmod`]). Only PID 1 is ours. Equal inputs give equal bytes.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod closure;
 pub mod elf;
 pub mod erofs;

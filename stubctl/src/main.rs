@@ -4,14 +4,17 @@
 
 mod cmd;
 mod exit_code;
+mod output;
 mod report;
 mod run;
+mod schema;
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{ArgAction, Parser, Subcommand};
+use libstub::Code;
 
 /// Starts, lists and destroys Xen HVM guests whose QEMU runs in a Linux stubdomain.
 #[derive(Parser)]
@@ -29,6 +32,8 @@ struct Args {
     /// Where the records of pairs are kept
     #[arg(long, global = true, value_name = "DIR", default_value = libstub::DIRECTORY)]
     journal: PathBuf,
+    #[command(flatten)]
+    color: colorchoice_clap::Color,
     #[command(subcommand)]
     command: Command,
 }
@@ -44,31 +49,62 @@ enum LogFormat {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Create a guest and its stubdomain from an xl.cfg file, and start the guest
-    Create {
-        /// The config
-        cfg: PathBuf,
-        /// Tell what happens, each with its time
-        #[arg(long)]
-        timings: bool,
+    /// Tell whether this host can start pairs, and what to do if not
+    Check {
+        /// Wait this long for a xenstored that is started late
+        #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+        wait: Option<Duration>,
     },
+    /// Create a guest and its stubdomain from an xl.cfg file, and start the guest
+    Create(cmd::Create),
     /// List the pairs of this host
     List,
+    /// Show all that is known of a pair
+    Show {
+        /// The guest's name
+        name: String,
+    },
+    /// Print what a guest and its stubdomain said on their consoles
+    Logs(cmd::Logs),
     /// Destroy a guest and its stubdomain
     Destroy {
         /// The guest's name
         name: String,
     },
+    /// Say what an error code means, and what to do
+    Explain {
+        /// The code; without one, all are listed
+        #[arg(value_parser = clap::builder::PossibleValuesParser::new(Code::ALL.iter().map(|code| code.as_str())), hide_possible_values = true)]
+        code: Option<String>,
+    },
+    /// Build what stubdomains boot from
+    #[command(subcommand)]
+    Image(stub_image::cli::Command),
+}
+
+/// Reads a number of seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: u32 = text.parse().map_err(|_| "expected a whole number of seconds".to_owned())?;
+    Ok(Duration::from_secs(seconds.into()))
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    args.color.write_global();
     log(args.verbose, args.log_format);
     let journal = libstub::Journal::new(args.journal);
     let result = match args.command {
-        Command::Create { cfg, timings } => cmd::create(journal, &cfg, timings, args.json),
+        Command::Check { wait } => return cmd::check(journal, wait, args.json),
+        Command::Create(create) => cmd::create(journal, &create, args.json),
         Command::List => cmd::list(&journal, args.json),
+        Command::Show { name } => cmd::show(&journal, &name, args.json),
+        Command::Logs(logs) => cmd::logs(&journal, &logs, args.json),
         Command::Destroy { name } => cmd::destroy(journal, &name, args.json),
+        Command::Explain { code } => {
+            cmd::explain(code.as_deref());
+            Ok(())
+        }
+        Command::Image(command) => stub_image::cli::run(command).map_err(Into::into),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,7 +123,7 @@ fn log(verbose: u8, format: LogFormat) {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(level))
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never);
     match format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().init(),

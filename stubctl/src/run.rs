@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! This program's event loop: one operation, and the signals that cancel it.
+//! This program's event loop: one operation or one descriptor, and the signals that end the wait.
 
 use std::io;
-use std::os::fd::AsRawFd;
-use std::time::Instant;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant};
 
 use libstub::{Event, Operation, Progress};
 use mio::unix::SourceFd;
@@ -13,6 +13,7 @@ use signal_hook_mio::v1_0::Signals;
 
 const OPERATION: Token = Token(0);
 const SIGNALS: Token = Token(1);
+const WATCHED: Token = Token(2);
 
 /// An event loop. It is made before an operation starts, so that no signal ends the process in the middle of one.
 pub(crate) struct Loop {
@@ -27,6 +28,22 @@ impl Loop {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         Ok(Self { poll, signals })
+    }
+
+    /// Wakes up when this is readable; its owner drains it.
+    pub(crate) fn watch(&self, descriptor: RawFd) -> io::Result<()> {
+        self.poll.registry().register(&mut SourceFd(&descriptor), WATCHED, Interest::READABLE)
+    }
+
+    /// Waits until something that is watched is readable, a signal comes, or this time has passed; whether there
+    /// was a signal.
+    pub(crate) fn signalled_within(&mut self, limit: Duration) -> io::Result<bool> {
+        let mut events = Events::with_capacity(4);
+        match self.poll.poll(&mut events, Some(limit)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => result?,
+        }
+        Ok(self.signals.pending().next().is_some())
     }
 
     /// Runs an operation to its end. A signal cancels it; it still ends by itself, undone.

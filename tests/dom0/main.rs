@@ -4,6 +4,7 @@
 mod create;
 mod deaths;
 mod failures;
+mod front;
 mod handles;
 mod messages;
 mod order;

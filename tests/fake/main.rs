@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Ring 1: the lifecycle over a host in memory that fails at every call in turn.
 
+mod front;
 mod library;
 mod order;
 mod sweep;

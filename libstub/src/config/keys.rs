@@ -46,6 +46,7 @@ pub(super) fn interpret(assignments: &[Assignment], faults: &mut Vec<Mark>) -> O
         controller,
         disks,
         stubdom,
+        source: None,
     })
 }
 

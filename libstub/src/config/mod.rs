@@ -45,6 +45,8 @@ pub struct GuestConfig {
     pub disks: Vec<Disk>,
     /// Its stubdomain.
     pub stubdom: StubdomConfig,
+    /// The file it was read from.
+    pub source: Option<PathBuf>,
 }
 
 /// The part of a config that is about the stubdomain.
@@ -179,7 +181,8 @@ impl GuestConfig {
         let text = std::fs::read(file)
             .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
         let text = String::from_utf8(text).map_err(|_| ConfigError::NotText { file: file.to_owned() })?;
-        Self::parse(&text, file)
+        let config = Self::parse(&text, file)?;
+        Ok(Self { source: std::path::absolute(file).ok(), ..config })
     }
 
     /// Reads the text of an xl.cfg file; `file` is its name in messages.

@@ -4,8 +4,11 @@
 //! [`XenHost`] is the real one. `FakeHost` (feature `fake`) is in memory and can fail at any call; it exists
 //! for fault sweeps, the truth is a real dom0. A host belongs to one operation and is used from one thread.
 
+pub(crate) mod daemons;
+mod disks;
 #[cfg(feature = "fake")]
 pub mod fake;
+pub(crate) mod late_store;
 mod store_thread;
 mod xen;
 
@@ -18,6 +21,7 @@ use uuid::Uuid;
 use xen_sys::{DomId, DomainInfo, EvtchnPort, Gfn, Kib};
 
 pub use xen::XenHost;
+pub(crate) use xen::{SEABIOS, hvmloader};
 
 use crate::code::Code;
 use crate::config::DiskMode;
@@ -166,6 +170,8 @@ pub trait Machine {
     fn boot_id(&self) -> Result<String, HostError>;
     /// A block device over a file, shared with whoever has the same file in the same mode.
     fn attach(&self, file: &std::path::Path, mode: DiskMode) -> Result<BlockDevice, HostError>;
+    /// Whether [`attach`](Self::attach) would succeed now; nothing is kept or changed.
+    fn probe(&self, file: &std::path::Path, mode: DiskMode) -> Result<DiskKind, HostError>;
     /// How far blkback is with a vbd.
     fn backend(&self, domid: DomId, devid: u32) -> Result<BackendState, HostError>;
 }
@@ -177,6 +183,16 @@ pub struct Unfit {
     pub what: String,
     /// What to do about it.
     pub remedy: String,
+}
+
+/// What is behind a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskKind {
+    /// A file, which is served through a loop device.
+    File,
+    /// A block device, which is served as it is.
+    BlockDevice,
 }
 
 /// A block device that blkback can open.

@@ -36,8 +36,8 @@ type Request = Box<dyn FnOnce(&Store) + Send>;
 /// xenstored does not answer, or no more.
 #[derive(Debug, thiserror::Error)]
 enum Lost {
-    #[error("xenstored did not answer within {} s", REPLY_TIMEOUT.as_secs())]
-    Late,
+    #[error("xenstored did not answer within {} s", .0.as_secs())]
+    Late(Duration),
     #[error("the connection to xenstored was lost before")]
     Before,
     #[error("the thread that talks to xenstored is gone")]
@@ -64,7 +64,17 @@ impl StoreThread {
         call: impl FnOnce() -> String,
         request: impl FnOnce(&Store) -> xen_sys::Result<T> + Send + 'static,
     ) -> Result<T, HostError> {
-        match self.try_request(request) {
+        self.request_within(REPLY_TIMEOUT, call, request)
+    }
+
+    /// The same with a time limit of the caller's.
+    pub(super) fn request_within<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        call: impl FnOnce() -> String,
+        request: impl FnOnce(&Store) -> xen_sys::Result<T> + Send + 'static,
+    ) -> Result<T, HostError> {
+        match self.try_request(limit, request) {
             Ok(value) => Ok(value),
             Err((kind, source)) => {
                 self.lost.set(kind == FailureKind::StoreLost);
@@ -75,6 +85,7 @@ impl StoreThread {
 
     fn try_request<T: Send + 'static>(
         &self,
+        limit: Duration,
         request: impl FnOnce(&Store) -> xen_sys::Result<T> + Send + 'static,
     ) -> Result<T, Failure> {
         if self.lost.get() {
@@ -88,11 +99,11 @@ impl StoreThread {
             drop(reply.send((result, broken)));
         };
         self.open()?.requests.send(Box::new(made)).map_err(|_| Lost::Thread)?;
-        match answer.recv_timeout(REPLY_TIMEOUT) {
+        match answer.recv_timeout(limit) {
             Ok((Ok(value), _)) => Ok(value),
             Ok((Err(error), true)) => Err((FailureKind::StoreLost, error.into())),
             Ok((Err(error), false)) => Err((FailureKind::Other, error.into())),
-            Err(RecvTimeoutError::Timeout) => Err(Lost::Late.into()),
+            Err(RecvTimeoutError::Timeout) => Err(Lost::Late(limit).into()),
             Err(RecvTimeoutError::Disconnected) => Err(Lost::Thread.into()),
         }
     }

@@ -4,30 +4,29 @@
 //! Each call is told to `tracing` under the target `libstub::call` before it is made; the dom0 ring reads the
 //! order of a create from there.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::fd::RawFd;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::FlockOperation;
 use xen_sys::{
     Access as _, BuiltPages, Channel, Commit, CpuidPolicy, CreateDomain, Ctrl, DomId, DomainInfo, DomainKind,
-    EvtchnPort, ForeignMemory, Gfn, HvmBuild, HvmParam, Kib, LoopDevice, LoopOptions, PvBuild, Store,
+    EvtchnPort, ForeignMemory, Gfn, HvmBuild, HvmParam, Kib, PvBuild, Store,
 };
 
 use super::store_thread::StoreThread;
 use super::{
-    BackendState, BlockDevice, Built, FailureKind, HostError, HvmSpec, Hypervisor, Machine, NewDomain,
-    PvSpec, Ring, Unfit, Xenstore,
+    BackendState, BlockDevice, Built, DiskKind, FailureKind, HostError, HvmSpec, Hypervisor, Machine,
+    NewDomain, PvSpec, Ring, Unfit, Xenstore,
 };
+use super::{disks, late_store};
+use crate::check::Facts;
 use crate::config::DiskMode;
 use crate::lifecycle::paging_pool;
 use crate::xenbus::{Batch, Op};
 
 /// The firmware that hvmloader starts (Debian's package seabios).
-const SEABIOS: &str = "/usr/share/seabios/bios-256k.bin";
+pub(crate) const SEABIOS: &str = "/usr/share/seabios/bios-256k.bin";
 /// What libxl gives every domain.
 const MAX_EVENT_CHANNEL: u32 = 1023;
 /// What Xen may need above a domain's memory for special pages and option ROMs (LIBXL_MAXMEM_CONSTANT).
@@ -55,8 +54,36 @@ impl XenHost {
         Ok(Self { ctrl, store: StoreThread::default(), release })
     }
 
-    fn hvmloader(&self) -> String {
-        format!("/usr/lib/xen-{}/boot/hvmloader", self.release)
+    /// The same when xenstored may be started later: waits until it answers, at most this long.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and when xenstored does not answer in time.
+    pub fn open_waiting(limit: Duration) -> Result<Self, HostError> {
+        let (socket, deadline) = (late_store::socket(), Instant::now() + limit);
+        let host = Self::open()?;
+        late_store::wait(&socket, deadline).map_err(|source| HostError {
+            call: format!("wait of {} s for xenstored on {}", limit.as_secs(), socket.display()),
+            kind: FailureKind::StoreLost,
+            source: source.into(),
+        })?;
+        host.store_domain(deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1)))?;
+        Ok(host)
+    }
+
+    /// The domain that xenstored runs in, if it answers within `limit`.
+    pub(crate) fn store_domain(&self, limit: Duration) -> Result<DomId, HostError> {
+        const NODE: &str = "/tool/xenstored/domid";
+        let value =
+            self.store.request_within(limit, || format!("read of {NODE}"), |store| store.read(NODE))?;
+        let domid = value.and_then(|value| String::from_utf8(value).ok()?.parse().ok());
+        Ok(DomId::new(domid.unwrap_or(0)))
+    }
+
+    /// What Xen says about itself and its host.
+    pub(crate) fn facts(&self) -> Result<Facts, HostError> {
+        let version = self.ctrl.version().map_err(|error| fail("ask Xen for its version", error))?;
+        let abilities = self.ctrl.phys_info().map_err(|error| fail("ask Xen for its abilities", error))?;
+        Ok(Facts { release: self.release.clone(), version: version.to_string(), abilities })
     }
 
     /// An event channel to a daemon in dom0.
@@ -80,7 +107,7 @@ impl XenHost {
             source,
             detail: Some(SEABIOS.to_owned()),
         })?;
-        let hvmloader = self.hvmloader();
+        let hvmloader = hvmloader(&self.release);
         let build = HvmBuild {
             hvmloader: Path::new(&hvmloader),
             firmware: &firmware,
@@ -112,6 +139,11 @@ impl XenHost {
     }
 }
 
+/// Where Xen's utilities of a release have hvmloader.
+pub(crate) fn hvmloader(release: &str) -> String {
+    format!("/usr/lib/xen-{release}/boot/hvmloader")
+}
+
 fn built(pages: BuiltPages, store: EvtchnPort, console: EvtchnPort) -> Built {
     Built {
         store: Ring { gfn: pages.store, port: store },
@@ -132,11 +164,11 @@ fn unusable(call: &str, error: xen_sys::Error) -> HostError {
     HostError { kind, ..fail(call, error) }
 }
 
-fn fail(call: impl Into<String>, error: xen_sys::Error) -> HostError {
+pub(super) fn fail(call: impl Into<String>, error: xen_sys::Error) -> HostError {
     HostError { call: call.into(), kind: FailureKind::Other, source: error.into() }
 }
 
-fn fail_io(call: impl Into<String>, error: std::io::Error) -> HostError {
+pub(super) fn fail_io(call: impl Into<String>, error: std::io::Error) -> HostError {
     HostError { call: call.into(), kind: FailureKind::Other, source: error.into() }
 }
 
@@ -269,20 +301,6 @@ impl Xenstore for XenHost {
     }
 }
 
-/// Locks a file for one writer. A loop device keeps the open file, so the lock lives as long as the loop device.
-///
-/// blkback closes its device a moment after it is gone from sysfs: a guest that is started again meets its own
-/// predecessor here, and waits it out.
-fn lock(file: &File) -> std::io::Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(2);
-    loop {
-        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
-            result => return Ok(result?),
-        }
-    }
-}
-
 fn transact(store: &Store, batch: &Batch) -> xen_sys::Result<()> {
     for _ in 0..COMMIT_ATTEMPTS {
         let transaction = store.transaction()?;
@@ -308,33 +326,7 @@ fn transact(store: &Store, batch: &Batch) -> xen_sys::Result<()> {
 
 impl Machine for XenHost {
     fn unfit(&self) -> Result<Vec<Unfit>, HostError> {
-        let hvmloader = self.hvmloader();
-        let machine = self.ctrl.phys_info().map_err(|error| fail("ask Xen for its abilities", error))?;
-        let checks = [
-            (
-                machine.hvm && machine.hap,
-                "Xen has no HVM with nested paging here",
-                "enable virtualisation in firmware",
-            ),
-            (machine.pv, "Xen has no PV here", "boot a Xen that was built with it"),
-            (
-                fs::read_to_string("/proc/xen/capabilities").is_ok_and(|text| text.contains("control_d")),
-                "this is not a control domain",
-                "run this in dom0, with xenfs mounted on /proc/xen",
-            ),
-            (Path::new("/dev/loop-control").exists(), "/dev/loop-control is missing", "modprobe loop"),
-            (
-                Path::new("/sys/bus/xen-backend/drivers/vbd").exists(),
-                "dom0's kernel has no blkback",
-                "modprobe xen-blkback",
-            ),
-            (Path::new(&hvmloader).is_file(), hvmloader.as_str(), "install Xen's utilities"),
-            (Path::new(SEABIOS).is_file(), SEABIOS, "install seabios"),
-        ];
-        let failed = checks.into_iter().filter(|(fits, ..)| !fits);
-        Ok(failed
-            .map(|(_, what, remedy)| Unfit { what: what.to_owned(), remedy: remedy.to_owned() })
-            .collect())
+        Ok(crate::check::unfit(Path::new("/"), &self.facts()?))
     }
 
     fn xen_release(&self) -> String {
@@ -349,33 +341,12 @@ impl Machine for XenHost {
 
     fn attach(&self, path: &Path, mode: DiskMode) -> Result<BlockDevice, HostError> {
         tell("attach", path.display());
-        let call = || format!("attach of {}", path.display());
-        let read_only = mode == DiskMode::ReadOnly;
-        let busy = |who: String| fail_io(call(), std::io::Error::other(format!("{who} writes it already")));
-        let file = File::options()
-            .read(true)
-            .write(!read_only)
-            .open(path)
-            .map_err(|error| fail_io(call(), error))?;
-        let data = file.metadata().map_err(|error| fail_io(call(), error))?;
-        if data.file_type().is_block_device() {
-            let (major, minor) = (rustix::fs::major(data.rdev()), rustix::fs::minor(data.rdev()));
-            return Ok(BlockDevice { major, minor, hold: Arc::new(file) });
-        }
-        if !read_only {
-            lock(&file).map_err(|_| busy("another guest".to_owned()))?;
-        }
-        let shared = LoopDevice::find_shared(&file, read_only).map_err(|error| fail(call(), error))?;
-        let device = match shared {
-            Some(device) if read_only => device,
-            Some(device) => return Err(busy(device.path().display().to_string())),
-            None => {
-                let options = LoopOptions { read_only, direct_io: false, autoclear: true };
-                LoopDevice::attach(&file, &options).map_err(|error| fail(call(), error))?
-            }
-        };
-        let (major, minor) = device.major_minor().map_err(|error| fail(call(), error))?;
-        Ok(BlockDevice { major, minor, hold: Arc::new(device) })
+        disks::attach(path, mode)
+    }
+
+    fn probe(&self, path: &Path, mode: DiskMode) -> Result<DiskKind, HostError> {
+        tell("probe", path.display());
+        disks::probe(path, mode)
     }
 
     fn backend(&self, domid: DomId, devid: u32) -> Result<BackendState, HostError> {

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -29,18 +30,36 @@ impl Claim {
         let open = File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let file = open.map_err(|error| io_error("open", &path, error))?;
         // A lock of the open file, not of the process: operations of one process exclude each other as well.
-        let lock = libc::flock {
-            l_type: short(libc::F_WRLCK),
-            l_whence: short(libc::SEEK_SET),
-            l_start: byte_of(name),
-            l_len: 1,
-            l_pid: 0,
-        };
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)) {
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&lock_on(name))) {
             Ok(_) => Ok(Self { _lock: file }),
             Err(Errno::EAGAIN | Errno::EACCES) => Err(JournalError::Busy(name.clone())),
             Err(errno) => Err(io_error("lock", &path, errno.into())),
         }
+    }
+
+    /// Whether somebody has a name; leaves no file where there was none.
+    pub(super) fn is_taken(directory: &Path, name: &Name) -> Result<bool, JournalError> {
+        let path = directory.join(FILE);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(io_error("open", &path, error)),
+        };
+        let mut lock = lock_on(name);
+        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))
+            .map_err(|errno| io_error("look at", &path, errno.into()))?;
+        Ok(lock.l_type != short(libc::F_UNLCK))
+    }
+}
+
+/// The lock that says: this name is taken.
+fn lock_on(name: &Name) -> libc::flock {
+    libc::flock {
+        l_type: short(libc::F_WRLCK),
+        l_whence: short(libc::SEEK_SET),
+        l_start: byte_of(name),
+        l_len: 1,
+        l_pid: 0,
     }
 }
 

@@ -6,12 +6,14 @@
 //! is written by who has claimed its name only.
 
 mod claim;
+mod origin;
 
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use xen_sys::{DomId, Kib};
@@ -19,6 +21,8 @@ use xen_sys::{DomId, Kib};
 use crate::code::Code;
 use crate::config::Name;
 pub(crate) use claim::Claim;
+pub use origin::ImageOrigin;
+pub(crate) use origin::{DiskOrigin, Origin};
 
 use crate::xenbus::VbdMark;
 
@@ -85,6 +89,8 @@ pub(crate) struct Record {
     pub(crate) vbds: Vec<VbdMark>,
     /// All that was left to do was to unpause the guest.
     pub(crate) complete: bool,
+    #[serde(default)]
+    pub(crate) origin: Origin,
 }
 
 /// A domain as a record knows it.
@@ -114,6 +120,7 @@ impl Record {
             vcpus,
             vbds: Vec::new(),
             complete: false,
+            origin: Origin::default(),
         }
     }
 }
@@ -122,6 +129,27 @@ impl Journal {
     /// Uses a directory; it is created when the first record is written.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into() }
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Whether records could be written, without writing anything.
+    pub(crate) fn check_writable(&self) -> io::Result<()> {
+        let exists =
+            |path: &&Path| !matches!(path.metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
+        let nearest = self.directory.ancestors().find(exists).unwrap_or(Path::new("/"));
+        if !nearest.metadata()?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(rustix::fs::access(nearest, Access::WRITE_OK | Access::EXEC_OK)?)
+    }
+
+    /// Whether an operation on a name is under way.
+    pub(crate) fn is_claimed(&self, name: &Name) -> Result<bool, JournalError> {
+        Claim::is_taken(&self.directory, name)
     }
 
     /// Takes a name for one operation; records are written under a claim only.
@@ -232,7 +260,9 @@ mod tests {
         let claim = journal.claim(&one).expect("free");
         assert!(matches!(journal.claim(&one), Err(JournalError::Busy(_))));
         journal.claim(&other).expect("another name is free");
+        assert!(journal.is_claimed(&one).expect("seen"));
         drop(claim);
+        assert!(!journal.is_claimed(&one).expect("seen"));
         journal.claim(&one).expect("free again");
     }
 
@@ -248,6 +278,17 @@ mod tests {
         fs::write(dir.path().join("c.json"), newer.to_string()).expect("written");
         let (records, unreadable) = journal.all().expect("listed");
         assert_eq!((records.len(), unreadable.len()), (1, 2));
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_release_is_read_without_what_it_has_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let journal = Journal::new(dir.path());
+        let old = record("a");
+        let mut json = serde_json::to_value(&old).expect("json");
+        json.as_object_mut().expect("an object").remove("origin").expect("it was there");
+        fs::write(dir.path().join("a.json"), json.to_string()).expect("written");
+        assert_eq!(journal.find(&old.name).expect("readable"), Some(old));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::teardown::{self, Outcome};
 use crate::config::{DiskMode, GuestConfig, Vdev};
 use crate::console;
 use crate::host::{BackendState, BlockDevice, Host, HvmSpec, NewDomain};
-use crate::journal::{Claim, DomainMark, Journal, Record};
+use crate::journal::{Claim, DomainMark, Journal, Origin, Record};
 use crate::qemu_args::qemu_args;
 use crate::xenbus::{self, Stubdom, Vbd, VbdMark};
 
@@ -138,7 +138,7 @@ impl Creation {
 
     fn preflight(&mut self) -> Result<(Plan, Vec<BlockDevice>), Cause> {
         let claim = self.journal.claim(&self.config.name)?;
-        let plan = plan::plan(self.host.as_ref(), &self.journal, &claim, &self.config)?;
+        let plan = plan::plan(self.host.as_ref(), &self.journal, &self.config)?;
         self.claim = Some(claim);
         // A disk that somebody else writes is refused before there are domains; until blkback takes them, loop
         // devices are held by this process alone, and go with it.
@@ -162,7 +162,8 @@ impl Creation {
     fn shells(&mut self, plan: Plan, disks: Vec<BlockDevice>) -> Result<Pieces, Cause> {
         let GuestConfig { name, memory, vcpus, .. } = &self.config;
         let (name, vcpus) = (name.clone(), *vcpus);
-        let record = Record::new(&name, plan.guest_uuid, *memory, vcpus, plan.boot_id.clone());
+        let mut record = Record::new(&name, plan.guest_uuid, *memory, vcpus, plan.boot_id.clone());
+        record.origin = Origin::new(&self.config, &plan.image);
         let stubdom_uuid = record.stubdom.uuid;
         self.record = Some(record);
         self.note(|_| {})?;

@@ -59,7 +59,7 @@ pub enum PairState {
 }
 
 impl PairState {
-    /// The state as users and scripts read it.
+    /// The state as scripts read it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Incomplete => "incomplete",
@@ -68,6 +68,19 @@ impl PairState {
             Self::ShutDown => "shut-down",
             Self::Crashed => "crashed",
             Self::StubdomDead => "stubdom-dead",
+            Self::Gone => "gone",
+        }
+    }
+
+    /// The state as people read it.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Incomplete => "incomplete",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::ShutDown => "shut down",
+            Self::Crashed => "crashed",
+            Self::StubdomDead => "stubdom dead",
             Self::Gone => "gone",
         }
     }
@@ -105,7 +118,7 @@ pub fn list(host: &dyn Host, journal: &Journal) -> Result<(Vec<PairInfo>, Vec<Jo
     Ok((pairs, unreadable))
 }
 
-fn describe(record: &Record, domains: &[DomainInfo], boot_id: &str) -> PairInfo {
+pub(super) fn describe(record: &Record, domains: &[DomainInfo], boot_id: &str) -> PairInfo {
     let find = |mark: &DomainMark| {
         domains.iter().filter(|_| record.boot_id == boot_id).find(|info| info.uuid == mark.uuid)
     };

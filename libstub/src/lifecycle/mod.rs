@@ -29,11 +29,17 @@ mod list;
 mod observe;
 mod operation;
 mod plan;
+mod preflight;
+mod show;
 mod teardown;
 
 pub use cause::Cause;
 pub use create::{CreateError, CreateStage, Event, Milestone, Pair, create};
 pub use list::{ListError, PairInfo, PairState, list};
 pub use operation::{Canceller, Operation, Progress};
+pub use plan::MemoryNeed;
 pub(crate) use plan::paging_pool;
+pub use preflight::{Preflight, PreflightDisk, preflight};
+pub(crate) use show::domains_of;
+pub use show::{DiskDetails, PairDetails, ShowError, StubdomReport, is_alive, show};
 pub use teardown::{DestroyError, Destroyed, Owed, destroy};

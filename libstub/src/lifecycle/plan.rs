@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Preflight: everything that can be checked is checked here, before the first side effect.
+//! Preflight: everything that can be checked is checked here, before the first side effect and without any.
 
-use proto::keys;
+use std::fs::File;
+use std::path::Path;
+
+use proto::{argv, keys};
 use uuid::Uuid;
 use xen_sys::{DomId, Kib};
 
 use super::cause::Cause;
 use crate::config::GuestConfig;
 use crate::host::{Host, PvSpec};
-use crate::image::Image;
-use crate::journal::{Claim, Journal};
+use crate::image::{Image, ImageError};
+use crate::journal::Journal;
+use crate::qemu_args::qemu_args;
 
 /// Memory that Xen itself needs for a domain beside what the domain sees.
 const DOMAIN_OVERHEAD: Kib = Kib::new(4096);
+
+/// Stands for the guest's id, which is not known yet: none takes more room in QEMU's arguments.
+const LONGEST_DOMID: DomId = DomId::new(32_751);
 
 /// What a create will do.
 #[derive(Debug)]
@@ -21,6 +28,35 @@ pub(super) struct Plan {
     pub(super) stubdom: PvSpec,
     pub(super) image: Image,
     pub(super) boot_id: String,
+    pub(super) memory: MemoryNeed,
+    pub(super) free: Kib,
+}
+
+/// What a pair takes of Xen's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryNeed {
+    /// What the guest sees.
+    pub guest: Kib,
+    /// Where Xen keeps the guest's second-level page tables.
+    pub paging_pool: Kib,
+    /// What the stubdomain sees.
+    pub stubdom: Kib,
+    /// What Xen may need for the two domains beside that.
+    pub overhead: Kib,
+}
+
+impl MemoryNeed {
+    /// For a guest with so much memory and so many virtual CPUs, and a stubdomain with so much memory.
+    pub(crate) fn new(guest: Kib, vcpus: u32, stubdom: Kib) -> Self {
+        let overhead = DOMAIN_OVERHEAD.saturating_add(DOMAIN_OVERHEAD);
+        Self { guest, paging_pool: paging_pool(guest, vcpus), stubdom, overhead }
+    }
+
+    /// All of it.
+    pub fn total(&self) -> Kib {
+        let domains = self.guest.saturating_add(self.stubdom);
+        domains.saturating_add(self.paging_pool).saturating_add(self.overhead)
+    }
 }
 
 /// The pool that Xen keeps a HVM guest's second-level page tables in (libxl_get_required_shadow_memory).
@@ -29,12 +65,7 @@ pub(crate) fn paging_pool(memory: Kib, vcpus: u32) -> Kib {
 }
 
 /// Checks a config against the host.
-pub(super) fn plan(
-    host: &dyn Host,
-    journal: &Journal,
-    claim: &Claim,
-    config: &GuestConfig,
-) -> Result<Plan, Cause> {
+pub(super) fn plan(host: &dyn Host, journal: &Journal, config: &GuestConfig) -> Result<Plan, Cause> {
     let wrong = config.faults();
     if !wrong.is_empty() {
         return Err(Cause::Config(wrong));
@@ -44,15 +75,21 @@ pub(super) fn plan(
         return Err(Cause::Unfit(unfit));
     }
     let image = Image::resolve(&config.stubdom, &host.xen_release())?;
+    for file in [Some(&image.kernel), image.ramdisk.as_ref()].into_iter().flatten() {
+        check_file(file)?;
+    }
     let guest_uuid = config.uuid.unwrap_or_else(Uuid::new_v4);
     let boot_id = host.boot_id()?;
-    check_record(journal, claim, config, &boot_id)?;
+    // A record of an earlier boot names nothing that still exists; it is written over.
+    if journal.find(&config.name)?.is_some_and(|record| record.boot_id == boot_id) {
+        return Err(Cause::PairExists);
+    }
     check_names(host, config, guest_uuid)?;
-    let guest = config.memory.get() + paging_pool(config.memory, config.vcpus).get() + DOMAIN_OVERHEAD.get();
-    let need = Kib::new(guest + image.memory.get() + DOMAIN_OVERHEAD.get());
+    argv::encode(&qemu_args(config, LONGEST_DOMID))?;
+    let memory = MemoryNeed::new(config.memory, config.vcpus, image.memory);
     let free = host.free_memory()?;
-    if free < need {
-        return Err(Cause::NotEnoughMemory { need, free });
+    if free < memory.total() {
+        return Err(Cause::NotEnoughMemory { need: memory.total(), free });
     }
     let stubdom = PvSpec {
         kernel: image.kernel.clone(),
@@ -60,16 +97,15 @@ pub(super) fn plan(
         cmdline: image.cmdline.clone(),
         memory: image.memory,
     };
-    Ok(Plan { guest_uuid, stubdom, image, boot_id })
+    Ok(Plan { guest_uuid, stubdom, image, boot_id, memory, free })
 }
 
-/// A record of an earlier boot names nothing that still exists.
-fn check_record(journal: &Journal, claim: &Claim, config: &GuestConfig, boot_id: &str) -> Result<(), Cause> {
-    match journal.find(&config.name)? {
-        Some(record) if record.boot_id == boot_id => Err(Cause::PairExists),
-        Some(_) => Ok(journal.end(&config.name, claim)?),
-        None => Ok(()),
-    }
+/// The domain builder opens it by itself, when there are domains already.
+fn check_file(path: &Path) -> Result<(), ImageError> {
+    File::open(path).map(drop).map_err(|error| ImageError::Unusable {
+        path: path.parent().unwrap_or(path).to_owned(),
+        reason: format!("{} cannot be read: {error}", path.display()),
+    })
 }
 
 fn check_names(host: &dyn Host, config: &GuestConfig, uuid: Uuid) -> Result<(), Cause> {

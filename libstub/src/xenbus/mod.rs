@@ -9,7 +9,7 @@ mod vbd;
 
 pub use batch::{Batch, Op};
 pub(crate) use nodes::{Stubdom, connect, qemu_release, shell, target};
-pub(crate) use vbd::{Vbd, VbdMark};
+pub(crate) use vbd::{Vbd, VbdMark, state_in_words};
 
 #[cfg(test)]
 mod tests {

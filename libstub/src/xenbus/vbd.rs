@@ -14,6 +14,19 @@ use crate::config::{DiskMode, Vdev};
 const INITIALISING: &str = "1";
 const CLOSING: &str = "5";
 
+/// A XenbusState as people read it.
+pub(crate) fn state_in_words(state: &[u8]) -> &'static str {
+    match state {
+        b"1" => "initialising",
+        b"2" => "waiting for its frontend",
+        b"3" => "initialised",
+        b"4" => "connected",
+        b"5" => "closing",
+        b"6" => "closed",
+        _ => "unknown",
+    }
+}
+
 /// A vbd to be made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Vbd {

@@ -77,6 +77,7 @@ fn failures() -> Vec<Failure> {
             path: "/srv/image".into(),
             reason: "it speaks stubdom protocol 2, not 1".to_owned(),
         })),
+        anyhow::anyhow!("/srv/root has no kernel").context("no image in /srv/image").into(),
         Failure::name(&Name::new("../web").expect_err("no name")),
         DestroyError::NoSuchPair(name()).into(),
         refused(Cause::PairExists),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use libstub::{
     Cause, Code, ConfigError, CreateError, CreateStage, DestroyError, HostError, JournalError, ListError,
-    Name, Owed,
+    Name, Owed, ShowError,
 };
 use serde_json::{Value, json};
 
@@ -205,5 +205,22 @@ impl From<DestroyError> for Failure {
             }
             _ => failure,
         }
+    }
+}
+
+impl From<ShowError> for Failure {
+    fn from(error: ShowError) -> Self {
+        let status = match &error {
+            ShowError::NoSuchPair(_) => Status::Usage,
+            ShowError::Host(_) => Status::HostUnusable,
+            ShowError::Journal(_) => Status::Failed,
+        };
+        Self::new(status, error.code(), &error)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(Status::Failed, Code::ImageFailed, error.as_ref())
     }
 }

@@ -17,8 +17,8 @@ use xen_sys::{DomId, DomainInfo, EvtchnPort, Gfn, Kib, Permission};
 use world::{Held, World};
 
 use super::{
-    BackendState, BlockDevice, Built, FailureKind, HostError, HvmSpec, Hypervisor, Machine, NewDomain,
-    PvSpec, Ring, Unfit, Xenstore,
+    BackendState, BlockDevice, Built, DiskKind, FailureKind, HostError, HvmSpec, Hypervisor, Machine,
+    NewDomain, PvSpec, Ring, Unfit, Xenstore,
 };
 use crate::config::DiskMode;
 use crate::xenbus::{Batch, Op};
@@ -77,6 +77,7 @@ impl FakeHost {
             held: Vec::new(),
             watch,
             free: Kib::from_mib(4096),
+            unfit: Vec::new(),
         };
         Ok(Self { world: Arc::new(Mutex::new(world)), watch: fd })
     }
@@ -100,6 +101,11 @@ impl FakeHost {
         let nodes = world.store.keys().cloned();
         let held = world.held.iter().filter_map(Weak::upgrade).map(|held| held.path.display().to_string());
         domains.chain(nodes).chain(held).collect()
+    }
+
+    /// Lacks something from now on.
+    pub fn lack(&self, what: &str) {
+        self.lock().unfit.push(Unfit { what: what.to_owned(), remedy: "get it".to_owned() });
     }
 
     /// Loses everything that does not live on disk.
@@ -282,7 +288,7 @@ impl Xenstore for FakeHost {
 
 impl Machine for FakeHost {
     fn unfit(&self) -> Result<Vec<Unfit>, HostError> {
-        self.call("unfit".to_owned(), |_| Ok(Vec::new()))
+        self.call("unfit".to_owned(), |world| Ok(world.unfit.clone()))
     }
 
     fn xen_release(&self) -> String {
@@ -299,6 +305,10 @@ impl Machine for FakeHost {
             world.held.push(Arc::downgrade(&hold));
             Ok(BlockDevice { major: 7, minor: 0, hold })
         })
+    }
+
+    fn probe(&self, file: &Path, _: DiskMode) -> Result<DiskKind, HostError> {
+        self.call(format!("probe {}", file.display()), |_| Ok(DiskKind::File))
     }
 
     fn backend(&self, domid: DomId, devid: u32) -> Result<BackendState, HostError> {

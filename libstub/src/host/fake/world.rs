@@ -11,7 +11,7 @@ use proto::{Stage, keys};
 use xen_sys::{DomId, DomainInfo, DomainKind, Kib, ShutdownReason};
 
 use super::{Behaviour, Fault};
-use crate::host::{FailureKind, Hold, HostError};
+use crate::host::{FailureKind, Hold, HostError, Unfit};
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -26,6 +26,7 @@ pub(super) struct World {
     pub(super) held: Vec<Weak<Held>>,
     pub(super) watch: (UnixStream, UnixStream),
     pub(super) free: Kib,
+    pub(super) unfit: Vec<Unfit>,
 }
 
 /// A block device of the fake that somebody holds.

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! `stubctl create`: starts a pair, or tells what it would do.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use comfy_table::Cell;
+use libstub::{Event, GuestConfig, Journal, Preflight, XenHost};
+
+use crate::output::{self, or_dash, say};
+use crate::report::Failure;
+use crate::run::Loop;
+use crate::schema::{Created, DryRun};
+
+/// How to create.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Create {
+    /// The config
+    cfg: PathBuf,
+    /// Check everything and tell what would be done; do nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Tell what happens, each with its time
+    #[arg(long)]
+    timings: bool,
+    /// Wait this long for a xenstored that is started late
+    #[arg(long, value_name = "SECONDS", value_parser = crate::seconds)]
+    wait: Option<Duration>,
+}
+
+pub(crate) fn create(journal: Journal, create: &Create, as_json: bool) -> Result<(), Failure> {
+    // Before anything else: a config is wrong where there is no Xen as well.
+    let config = GuestConfig::read(&create.cfg)?;
+    let host = match create.wait {
+        Some(limit) => XenHost::open_waiting(limit)?,
+        None => XenHost::open()?,
+    };
+    if create.dry_run {
+        let preflight = libstub::preflight(&host, &journal, &config)?;
+        if as_json {
+            output::json(&DryRun::from(&preflight));
+        } else {
+            print(&preflight);
+        }
+        return Ok(());
+    }
+    let name = config.name.clone();
+    let event_loop = Loop::new().map_err(|error| Failure::internal(&error))?;
+    let operation =
+        libstub::create(Box::new(host), journal, config).map_err(|error| Failure::internal(&error))?;
+    let mut events: Vec<Event> = Vec::new();
+    let tell = |event: Event| {
+        if create.timings && !as_json {
+            say(format_args!("{:8.3} s  {}", event.at.as_secs_f64(), event.milestone));
+        }
+        events.push(event);
+    };
+    let pair = event_loop.run(operation, tell).map_err(|error| Failure::interrupted(&error, &name))??;
+    if as_json {
+        output::json(&Created::new(&pair, &events));
+    } else {
+        say(format_args!("{} runs: guest {}, stubdom {}", pair.name, pair.guest, pair.stubdom));
+    }
+    Ok(())
+}
+
+fn print(preflight: &Preflight) {
+    let Preflight { name, stubdom_name, image, memory, free, .. } = preflight;
+    let mib = |kib: libstub::Kib| format!("{} MiB", kib.get().div_ceil(1024));
+    let parts = [Some(&image.kernel), image.ramdisk.as_ref(), image.rootfs.as_ref()];
+    let parts: Vec<String> = parts.into_iter().flatten().map(|path| path.display().to_string()).collect();
+    say(output::properties([
+        ("guest", name.to_string()),
+        ("stubdom", stubdom_name.clone()),
+        ("uuid", preflight.uuid.map_or_else(|| "a new one".to_owned(), |uuid| uuid.to_string())),
+        ("image", or_dash(image.directory.as_ref().map(|directory| directory.display()))),
+        ("its files", parts.join("\n")),
+        ("kernel", or_dash(image.kernel_release.as_ref())),
+        ("QEMU", or_dash(image.qemu.as_ref())),
+        (
+            "memory",
+            format!(
+                "{} of {} that are free: guest {}, its page tables {}, stubdom {}, Xen's own {}",
+                mib(memory.total()),
+                mib(*free),
+                mib(memory.guest),
+                mib(memory.paging_pool),
+                mib(memory.stubdom),
+                mib(memory.overhead),
+            ),
+        ),
+    ]));
+    let mut disks = output::table();
+    disks.set_header(["DISK", "MODE", "KIND", "TARGET"]);
+    for disk in &preflight.disks {
+        disks.add_row([
+            Cell::new(disk.vdev.map_or_else(|| "rootfs".to_owned(), |vdev| vdev.to_string())),
+            Cell::new(disk.mode.as_str()),
+            Cell::new(match disk.kind {
+                libstub::host::DiskKind::File => "file",
+                libstub::host::DiskKind::BlockDevice => "block device",
+            }),
+            Cell::new(disk.target.display()),
+        ]);
+    }
+    say(disks);
+    say(format_args!("{name} could be created; nothing was done"));
+}

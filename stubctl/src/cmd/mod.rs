@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! One file per command: call libstub, print what it says.
+
+mod check;
+mod create;
+mod destroy;
+mod explain;
+mod list;
+mod logs;
+mod show;
+
+pub(crate) use check::check;
+pub(crate) use create::{Create, create};
+pub(crate) use destroy::destroy;
+pub(crate) use explain::explain;
+pub(crate) use list::list;
+pub(crate) use logs::{Logs, logs};
+pub(crate) use show::show;
