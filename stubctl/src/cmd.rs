@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use comfy_table::{Table, presets};
+use libstub::config::Loaded;
 use libstub::{Event, GuestConfig, Journal, Name, PairInfo, XenHost};
 use serde_json::json;
 
@@ -19,8 +20,17 @@ fn say(line: impl std::fmt::Display) {
 /// The version of every JSON object that is printed.
 const SCHEMA: u32 = 1;
 
-pub(crate) fn create(journal: Journal, cfg: &Path, timings: bool, as_json: bool) -> Result<(), Failure> {
-    let config = GuestConfig::read(cfg)?;
+pub(crate) fn create(
+    journal: Journal,
+    cfg: &Path,
+    set: &[String],
+    timings: bool,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let Loaded { config, warnings } = GuestConfig::read_with(cfg, set)?;
+    for warning in &warnings {
+        eprintln!("{warning}");
+    }
     let name = config.name.clone();
     let host = Box::new(XenHost::open()?);
     let event_loop = Loop::new().map_err(|error| Failure::internal(&error))?;

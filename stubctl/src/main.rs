@@ -36,6 +36,9 @@ enum Command {
     Create {
         /// The config
         cfg: PathBuf,
+        /// Set a key of the config, in place of what the file says; can be repeated
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
         /// Tell what happens, each with its time
         #[arg(long)]
         timings: bool,
@@ -64,7 +67,7 @@ fn main() -> ExitCode {
         .init();
     let journal = libstub::Journal::new(args.journal);
     let result = match args.command {
-        Command::Create { cfg, timings } => cmd::create(journal, &cfg, timings, args.json),
+        Command::Create { cfg, set, timings } => cmd::create(journal, &cfg, &set, timings, args.json),
         Command::List => cmd::list(&journal, args.json),
         Command::Destroy { name } => cmd::destroy(journal, &name, args.json),
     };

@@ -48,7 +48,9 @@ pub(super) fn plan(
     let boot_id = host.boot_id()?;
     check_record(journal, claim, config, &boot_id)?;
     check_names(host, config, guest_uuid)?;
-    let guest = config.memory.get() + paging_pool(config.memory, config.vcpus).get() + DOMAIN_OVERHEAD.get();
+    // What is populated on demand is not needed now, its page tables are.
+    let guest =
+        config.memory.get() + paging_pool(config.max_memory(), config.vcpus).get() + DOMAIN_OVERHEAD.get();
     let need = Kib::new(guest + image.memory.get() + DOMAIN_OVERHEAD.get());
     let free = host.free_memory()?;
     if free < need {
