@@ -56,7 +56,7 @@ pub struct Fault {
     pub column: usize,
     /// How many characters of the line it covers, at least 1.
     pub width: usize,
-    /// The line itself.
+    /// The line itself; empty if the fault is one of the whole file.
     pub text: String,
     /// What is wrong, and what would be right.
     pub message: String,
@@ -93,6 +93,8 @@ impl Mark {
         let empty = Source::new(Path::new(""), "");
         let source = sources.get(self.span.source).unwrap_or(&empty);
         let place = source.place(self.span);
+        // Of what is missing in a whole file, no line says anything.
+        let text = if self.span == Span::default() { "" } else { place.text };
         Fault {
             code: self.code,
             severity: self.severity,
@@ -100,9 +102,9 @@ impl Mark {
             line: place.line,
             column: place.column,
             width: place.width,
-            text: place.text.to_owned(),
-            message: self.message,
-            suggestion: self.suggestion,
+            text: text.to_owned(),
+            message: printable(&self.message),
+            suggestion: self.suggestion.as_deref().map(printable),
         }
     }
 }
@@ -113,10 +115,13 @@ impl fmt::Display for Fault {
             Severity::Warning => "warning",
             Severity::Error => "error",
         };
-        let place = format!("{}:{}:{}", self.file.display(), self.line, self.column);
+        let place = format!("{}:{}:{}", printable(&self.file.to_string_lossy()), self.line, self.column);
         write!(f, "{place}: {severity}[{}]: {}", self.code, self.message)?;
         if let Some(near) = &self.suggestion {
             write!(f, "; did you mean `{near}`?")?;
+        }
+        if self.text.is_empty() {
+            return Ok(());
         }
         let (line, underline) = self.drawn();
         write!(f, "\n    {line}\n    {underline}")
@@ -169,6 +174,12 @@ fn hidden(character: char) -> bool {
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
+/// A text on one line that says no more than it is.
+fn printable(text: &str) -> String {
+    let escape = |c: char| if hidden(c) { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escape).collect()
+}
+
 fn shown(faults: &[Fault]) -> String {
     faults.iter().fold(String::new(), |mut text, fault| {
         let gap = if text.is_empty() { "" } else { "\n" };
@@ -199,6 +210,15 @@ mod tests {
         let (line, underline) = drawn("a\u{1b}[2J = \u{202e}1", 2, 1);
         assert_eq!(line, "a\\u{1b}[2J = \\u{202e}1");
         assert!(underline.starts_with("       ^"), "{underline}");
+    }
+
+    #[test]
+    fn neither_can_what_is_said_of_it() {
+        let source = Source::new(Path::new("a\nb"), "a = 1");
+        let span = Span { source: 0, start: 0, end: 1 };
+        let fault = Mark::new(span, Code::ConfigValue, "`\u{1b}[2J\n`").locate(&[source]);
+        let first = fault.to_string().lines().next().map(str::to_owned);
+        assert_eq!(first.as_deref(), Some("a\\nb:1:1: error[config-value]: `\\u{1b}[2J\\n`"));
     }
 
     #[test]

@@ -32,8 +32,10 @@ pub(super) fn interpret<'a>(
     let name = reader.name();
     reader.kind("type");
     reader.kind("builder");
-    reader.one_of("vga", &["none"], |_| {
-        (Code::ConfigNotYet, "a display is not supported yet: vga = \"none\"".to_owned())
+    reader.one_of("vga", &["none"], |kind| {
+        let known = matches!(kind, "stdvga" | "cirrus" | "qxl");
+        let message = "a display is not supported yet: vga = \"none\"".to_owned();
+        (if known { Code::ConfigNotYet } else { Code::ConfigValue }, message)
     });
     reader.device_model();
     let (memory, max_memory) = reader.memories();
@@ -71,10 +73,10 @@ impl Reader<'_> {
             Status::Served { .. } => {}
             Status::NotYet { only } if only.iter().any(|only| self.is_only(&value.value, *only)) => {}
             Status::NotYet { only } => {
-                let spared: Vec<String> = only.iter().map(|only| format!("`{only}`")).collect();
+                let spared: Vec<String> = only.iter().map(ToString::to_string).collect();
                 let mut message = format!("`{name}` is not supported yet");
                 if !spared.is_empty() {
-                    message += &format!(", other than {}", spared.join(" or "));
+                    message += &format!("; so far it can only be {}", spared.join(" or "));
                 }
                 let words = only.iter().filter_map(|only| match only {
                     Only::Word(word) => Some(*word),

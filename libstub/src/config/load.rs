@@ -9,8 +9,8 @@ use super::fault::{ConfigError, Fault, Mark, Severity};
 use super::source::Source;
 use super::{GuestConfig, keys, merge, syntax};
 
-/// Far more than any config has, and little enough to be read at once.
-const MAX_BYTES: u64 = 1 << 20;
+/// Far more than any config has.
+const MAX_BYTES: u64 = 1 << 16;
 
 /// What stands for the file of an override in messages.
 const OVERRIDE: &str = "--set";

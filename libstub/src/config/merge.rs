@@ -61,7 +61,7 @@ fn add(earlier: &mut Setting, more: Spanned<Value>, faults: &mut Vec<Mark>) {
         (value, Value::Broken | Value::Number(..)) => *value = Value::Broken,
         (value, _) => {
             let message =
-                format!("`{}` is no list and string at once: `+=` adds like to like", earlier.key.value);
+                format!("`{}` cannot be both list and string: `+=` adds like to like", earlier.key.value);
             faults.push(Mark::new(more.span, Code::ConfigValue, message));
             *value = Value::Broken;
         }

@@ -35,7 +35,10 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn missing(&mut self, key: &str, what: &str) {
-        if self.setting(key).is_none() {
+        // A misspelt key is told of already.
+        let meant =
+            |mark: &Mark| mark.code == Code::ConfigUnknownKey && mark.suggestion.as_deref() == Some(key);
+        if self.setting(key).is_none() && !self.faults.iter().any(meant) {
             let message = format!("`{key}` is missing: {what}");
             self.fault(Span::default(), Code::ConfigMissing, message);
         }

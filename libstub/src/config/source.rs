@@ -43,11 +43,12 @@ impl<'a> Source<'a> {
     /// The place of a span; what goes over lines is cut at the first one's end.
     pub(super) fn place(&self, span: Span) -> Place<'a> {
         let at = floor(self.text, span.start);
-        let before = &self.text[..at];
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let start = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
         let line = self.text[start..].split('\n').next().unwrap_or_default();
         let line = line.strip_suffix('\r').unwrap_or(line);
-        let end = floor(self.text, span.end).clamp(at, (start + line.len()).max(at));
+        let at = at.min(start + line.len());
+        let end = floor(self.text, span.end).clamp(at, start + line.len());
+        let before = &self.text[..at];
         Place {
             line: before.matches('\n').count() + 1,
             column: before[start..].chars().count() + 1,
@@ -81,6 +82,7 @@ mod tests {
     fn lines_and_columns_count_characters_from_one() {
         assert_eq!(place("a\nbä = 1\n", 8, 9), (2, 6, 1, "bä = 1"));
         assert_eq!(place("a\r\nb\r\n", 3, 4), (2, 1, 1, "b"));
+        assert_eq!(place("a\r\nb\r\n", 4, 5), (2, 2, 1, "b"));
         assert_eq!(place("a\n", 2, 2), (2, 1, 1, ""));
         assert_eq!(place("", 0, 0), (1, 1, 1, ""));
     }

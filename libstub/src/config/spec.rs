@@ -283,7 +283,9 @@ impl Spec<'_> {
             "colo-host" | "colo-port" | "colo-export" | "active-disk" | "hidden-disk" => self.colo(key),
             name if name.starts_with('/') => {
                 let message = "a target with a `=` in it is written last, as target=PATH";
-                self.fault(&(key.start..value.end), ConfigDisk, message);
+                let target = key.start..value.end;
+                self.fault(&target, ConfigDisk, message);
+                self.target.get_or_insert(target);
             }
             name => {
                 let message = format!("a disk has no parameter `{name}`");
@@ -313,7 +315,9 @@ impl Spec<'_> {
         if let Some(bytes) = self.cdrom.clone() {
             self.fault(&bytes, ConfigNotYet, "cdroms are not supported yet");
         }
-        self.check_format();
+        if self.check_format() {
+            return None;
+        }
         let mode = self.mode();
         let vdev = self.vdev();
         let written = |bytes: &Option<Bytes>| bytes.clone().filter(|bytes| !bytes.is_empty());
@@ -333,8 +337,9 @@ impl Spec<'_> {
         })
     }
 
-    fn check_format(&mut self) {
-        let Some(bytes) = self.format.clone() else { return };
+    /// Whether the parts are so out of place that the others say nothing.
+    fn check_format(&mut self) -> bool {
+        let Some(bytes) = self.format.clone() else { return false };
         let format = self.at(&bytes).to_owned();
         match format.as_str() {
             "" | "raw" => {}
@@ -348,12 +353,14 @@ impl Spec<'_> {
             vdev if Vdev::parse(vdev).is_some() => {
                 let message = format!("`{vdev}` stands where the format does: TARGET, FORMAT, VDEV, ACCESS");
                 self.fault(&bytes, ConfigDisk, message);
+                return true;
             }
             other => {
                 let message = format!("`{other}` is no format of a disk: raw");
                 self.unknown(&bytes, message, FORMATS);
             }
         }
+        false
     }
 
     fn mode(&mut self) -> DiskMode {

@@ -63,6 +63,18 @@ enum Token<'a> {
     Value(Raw<'a>),
 }
 
+impl Raw<'_> {
+    fn lacks_quote(&self) -> bool {
+        match self {
+            Self::Quoted { closed, .. } => !closed,
+            Self::Word(_) => false,
+            Self::List { tokens, .. } => {
+                tokens.iter().any(|(token, _)| matches!(token, Token::Value(value) if value.lacks_quote()))
+            }
+        }
+    }
+}
+
 /// Every assignment of a file; what is none of them becomes a fault.
 pub(super) fn parse(text: &str, source: usize, faults: &mut Vec<Mark>) -> Vec<Assignment> {
     let mut statements = Statements { text, input: Input::new(text), source, faults, first: 0 };
@@ -124,12 +136,11 @@ impl<'a> Statements<'a, '_> {
         };
         let key = Spanned { value: key.to_owned(), span: self.span(span) };
         let Ok(op) = preceded(blanks, op).parse_next(&mut self.input) else {
-            let message = if word::is_python(&key.value) {
-                "this is Python, which a config is not"
-            } else {
-                "expected `=` after the key"
-            };
-            self.unexpected(message);
+            if word::is_python(&key.value) {
+                self.unexpected("this is Python, which a config is not");
+                return None;
+            }
+            self.unexpected("expected `=` after the key");
             let value = Spanned { value: Value::Broken, span: key.span };
             return Some(Assignment { key, op: Op::Set, value });
         };
@@ -142,9 +153,9 @@ impl<'a> Statements<'a, '_> {
         let open = matches!(raw, Raw::List { closed: false, .. });
         let value = self.value(&raw, span.clone());
         if open {
-            self.open_list(span.start);
+            self.open_list(&raw, span.start);
         } else if preceded(blanks, end).parse_next(&mut self.input).is_err() {
-            self.unexpected("expected the end of the line");
+            self.behind_value();
         }
         Some(Assignment { key, op, value })
     }
@@ -159,9 +170,8 @@ impl<'a> Statements<'a, '_> {
 
     /// A fault that may come of an earlier one on the same line, and is then not told.
     fn structural(&mut self, bytes: Range<usize>, message: &str) {
-        let earlier = self.faults[self.first..].iter().map(|mark| mark.span.start.min(bytes.start));
-        let told = earlier.into_iter().any(|start| !self.text[start..bytes.start].contains('\n'));
-        if !told {
+        let earlier = self.faults[self.first..].last().map(|mark| mark.span.start.min(bytes.start));
+        if earlier.is_none_or(|start| self.text[start..bytes.start].contains('\n')) {
             self.fault(bytes, message);
         }
     }
@@ -174,13 +184,25 @@ impl<'a> Statements<'a, '_> {
         skip(&mut self.input, rest_of_line);
     }
 
+    /// A fault behind a whole value.
+    fn behind_value(&mut self) {
+        let line = self.input.lines().next().unwrap_or_default();
+        if line.trim_end() == "\\" {
+            self.unexpected("a line cannot be continued; only lists go over lines");
+            // What was meant to belong to it is no statement of its own.
+            skip(&mut self.input, rest_of_line);
+        } else {
+            self.unexpected("expected the end of the line");
+        }
+    }
+
     /// Reads on behind a list that lacks its end.
-    fn open_list(&mut self, start: usize) {
-        let told = self.faults[self.first..].iter().any(|mark| mark.message == UNCLOSED);
+    fn open_list(&mut self, list: &Raw<'_>, start: usize) {
         let at = self.input.current_token_start();
         let own_line = self.text[..at].rsplit('\n').next().is_none_or(|before| before.trim().is_empty());
         if self.input.is_empty() || (own_line && peek(head).parse_next(&mut self.input).is_ok()) {
-            if !told {
+            // The bracket may be within a string that lacks its closing quote.
+            if !list.lacks_quote() {
                 self.fault(start..start + 1, "this list has no `]`");
             }
             return;
@@ -202,7 +224,7 @@ impl<'a> Statements<'a, '_> {
         let before = self.faults.len();
         let value = match raw {
             Raw::Quoted { closed: false, .. } => {
-                self.structural(bytes, UNCLOSED);
+                self.structural(bytes, "this string has no closing quote on its line");
                 Value::Broken
             }
             Raw::Quoted { inner, closed: true } => {
@@ -228,21 +250,25 @@ impl<'a> Statements<'a, '_> {
     fn items(&mut self, tokens: &[(Token<'a>, Range<usize>)]) -> Vec<Spanned<Value>> {
         let mut items = Vec::new();
         // A string that lacks its closing quote may have taken the comma with it.
-        let (mut comma, mut taken) = (true, false);
+        let (mut comma, mut taken, mut refused) = (true, false, false);
         for (token, bytes) in tokens {
             match token {
                 Token::Comma if comma && !taken => {
                     self.structural(bytes.clone(), "expected a value before the `,`")
                 }
                 Token::Comma => (comma, taken) = (true, false),
-                Token::Value(Raw::Word(_)) if !comma => {
+                Token::Value(value) if !comma && (refused || matches!(value, Raw::Word(_))) => {
+                    // Words without order are no list: what they mean is not asked.
                     self.structural(bytes.clone(), "expected `,` or `]` in the list");
+                    return items;
                 }
                 Token::Value(raw) => {
                     if !comma {
                         self.structural(bytes.start..bytes.start + 1, "expected `,` or `]` in the list");
                     }
-                    items.push(self.value(raw, bytes.clone()));
+                    let item = self.value(raw, bytes.clone());
+                    refused = matches!((raw, &item.value), (Raw::Word(_), Value::Broken));
+                    items.push(item);
                     taken = matches!(raw, Raw::Quoted { closed: false, .. });
                     comma = taken;
                 }
@@ -251,8 +277,6 @@ impl<'a> Statements<'a, '_> {
         items
     }
 }
-
-const UNCLOSED: &str = "this string has no closing quote on its line";
 
 /// Runs a parser that always succeeds.
 fn skip<'a>(input: &mut Input<'a>, mut parser: impl FnMut(&mut Input<'a>) -> ModalResult<()>) {
@@ -414,6 +438,7 @@ mod tests {
         assert_eq!(faults("a =\n1\n").len(), 2);
         assert_eq!(faults("a = 'x\ny'\n")[0].1, 5);
         assert_eq!(faults("a = 1 \\\n").len(), 1);
+        assert_eq!(faults("a = 'x' \\\n'y'\nb = 2\n").len(), 1);
     }
 
     #[test]
@@ -432,7 +457,7 @@ mod tests {
     fn one_slip_in_a_list_is_one_fault_and_the_next_key_is_read() {
         for (text, line, column, message) in [
             ("d = [ 'a,\n'b' ]\nm = 1\n", 1, 7, "no closing quote"),
-            ("d = [ 'a, 'b' ]\nm = 1\n", 1, 11, "expected `,` or `]`"),
+            ("d = [ 'a, 'b' ]\nm = 1\n", 1, 12, "expected `,` or `]`"),
             ("d = [ 'a',, 'b' ]\nm = 1\n", 1, 11, "expected a value"),
             ("d = [ , ]\nm = 1\n", 1, 7, "expected a value"),
             ("d = [ 'a',\n  'b'\nm = 1\n", 1, 5, "no `]`"),

@@ -71,7 +71,7 @@ impl fmt::Display for Only {
             Self::Word(word) => write!(f, "\"{word}\""),
             Self::File(name) => write!(f, "\".../{name}\""),
             Self::Empty => f.write_str("[]"),
-            Self::Same(key) => write!(f, "as many as `{key}`"),
+            Self::Same(key) => write!(f, "what {key} is"),
         }
     }
 }
@@ -120,7 +120,8 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
 pub(super) fn nearest_of<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     let limit = match length {
-        0 => return None,
+        // No word of a config is that long, and the search is not cheap.
+        0 | 65.. => return None,
         1..=3 => 1,
         4..=11 => 2,
         _ => (length / 4).min(4),
