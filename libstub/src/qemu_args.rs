@@ -14,7 +14,7 @@ pub(crate) fn qemu_args(config: &GuestConfig, guest: DomId) -> Vec<String> {
     // The toolstack ends or rebuilds the pair; QEMU must still be there to be asked meanwhile.
     args.one("-no-shutdown").one("-nodefaults").one("-no-user-config");
     args.pair("-name", &config.name);
-    args.pair("-machine", "xenfv,suppress-vmdesc=on").pair("-m", config.memory.get() / 1024);
+    args.pair("-machine", "xenfv,suppress-vmdesc=on").pair("-m", config.max_memory().get() / 1024);
     if config.vcpus > 1 {
         args.pair("-smp", format!("{0},maxcpus={0}", config.vcpus));
     }

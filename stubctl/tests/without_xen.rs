@@ -90,7 +90,7 @@ fn help_and_image_need_no_xen() {
     let (status, _, stderr) =
         stubctl(&["image", "build", "--root", "/nowhere", "--init", "/nowhere", "--out", "/proc/no"]);
     assert_eq!(status, 1, "{stderr}");
-    assert!(stderr.starts_with("error: "), "{stderr}");
+    assert!(stderr.starts_with("error[image-failed]: "), "{stderr}");
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn memory_finding(free: Result<Kib, String>, stubdom: Kib) -> Finding {
         Ok(free) => free,
         Err(why) => return Finding::failure(NAME, why, Code::HostCall.remedy()),
     };
-    let guests = free.get() / MemoryNeed::new(TYPICAL, 1, stubdom).total().get().max(1);
+    let guests = free.get() / MemoryNeed::new(TYPICAL, TYPICAL, 1, stubdom).total().get().max(1);
     let what = format!(
         "{} MiB are free: {} of {} MiB, each with its stubdomain of {} MiB",
         free.get() / 1024,

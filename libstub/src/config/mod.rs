@@ -1,23 +1,41 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What the user wants: plain data, read from an xl.cfg file or filled in by a toolstack.
 //!
-//! `syntax` knows the file's grammar, `table` which keys there are, `keys` what each means, `disk` the disk lines,
-//! `fault` how a mistake is shown. Nothing here touches Xen.
+//! `syntax` knows the grammar, with `word` and `text` for what stands without and within quotes; `merge` what a key
+//! is set to after all; `table` and `rows` which keys there are; `keys` what each means, with `reader` for its type,
+//! `spec` for the disk lines and `files` for the files that it names; `source` and `fault` where a mistake is, and
+//! how it is shown. Nothing here touches Xen.
 
 mod disk;
 mod fault;
+mod files;
 mod keys;
+mod load;
+mod merge;
+mod reader;
+mod reference;
+mod rows;
+mod source;
+mod spec;
 mod syntax;
 mod table;
+mod text;
+mod vdev;
+mod word;
 
-use std::path::{Path, PathBuf};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use uuid::Uuid;
 use xen_sys::Kib;
 
-pub use disk::{Disk, DiskMode, Vdev};
-pub use fault::{ConfigError, Fault};
+pub use disk::{Disk, DiskMode};
+pub use fault::{ConfigError, Fault, Severity};
+pub use load::Loaded;
+pub use reference::reference;
+pub use table::{Key, Only, Status, keys};
+pub use vdev::Vdev;
 
 /// How long the wait for the ready key may take unless the config says otherwise: an emulated host needs
 /// ten seconds, a loaded one several times that, and a stubdomain that died ends the wait at once anyway.
@@ -25,6 +43,9 @@ pub const READY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Longer than anybody waits.
 const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
+
+/// hvmloader needs the least, and Xen knows no more than 16 TiB.
+const MEMORY_MIB: RangeInclusive<u64> = 4..=1 << 24;
 
 /// A guest whose QEMU runs in a stubdomain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +56,8 @@ pub struct GuestConfig {
     pub uuid: Option<Uuid>,
     /// Its memory, in whole MiB.
     pub memory: Kib,
+    /// What its memory can grow to, in whole MiB; `memory` if not given.
+    pub max_memory: Option<Kib>,
     /// Its virtual CPUs.
     pub vcpus: u32,
     /// The boot order, letters as QEMU's `-boot order=` takes them.
@@ -103,6 +126,14 @@ impl DiskController {
             Self::Ahci => 6,
         }
     }
+
+    /// What to do about a disk too many.
+    fn way_out(self) -> &'static str {
+        match self {
+            Self::Ide => "; with hdtype = \"ahci\" it takes 6",
+            Self::Ahci => "",
+        }
+    }
 }
 
 /// A domain's name: 1 to 61 of `A-Z a-z 0-9 . _ -`, not starting with `.` or `-`.
@@ -116,15 +147,18 @@ pub struct Name(String);
 impl Name {
     /// Checks a name.
     pub fn new(name: &str) -> Result<Self, NameError> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if name.is_empty() || name.len() > 61 {
             return Err(NameError::Length);
         }
-        match name.chars().find(|&c| !allowed(c)) {
+        match name.chars().find(|&c| !Self::allowed(c)) {
             Some(c) => Err(NameError::Character(c)),
             None if name.starts_with(['.', '-']) => Err(NameError::Start),
             None => Ok(Self(name.to_owned())),
         }
+    }
+
+    fn allowed(c: char) -> bool {
+        c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
     }
 
     /// The name.
@@ -173,33 +207,11 @@ pub enum NameError {
 }
 
 impl GuestConfig {
-    /// Reads an xl.cfg file and checks it, and the files it names, without touching Xen.
-    ///
-    /// # Errors
-    /// Every fault of the file at once, each with its place.
-    pub fn read(file: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read(file)
-            .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
-        let text = String::from_utf8(text).map_err(|_| ConfigError::NotText { file: file.to_owned() })?;
-        let config = Self::parse(&text, file)?;
-        Ok(Self { source: std::path::absolute(file).ok(), ..config })
+    /// What the guest's memory can grow to.
+    pub fn max_memory(&self) -> Kib {
+        self.max_memory.unwrap_or(self.memory)
     }
 
-    /// Reads the text of an xl.cfg file; `file` is its name in messages.
-    ///
-    /// # Errors
-    /// Every fault of the text at once, each with its place.
-    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
-        let (assignments, mut faults) = syntax::parse(text);
-        let config = keys::interpret(&assignments, &mut faults);
-        match config {
-            Some(config) if faults.is_empty() => Ok(config),
-            _ => Err(ConfigError::faults(file, text, faults)),
-        }
-    }
-}
-
-impl GuestConfig {
     /// What cannot be served of a config, however it was made; a config that was read has none.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
@@ -208,16 +220,20 @@ impl GuestConfig {
                 faults.push(fault)
             }
         };
-        check(
-            self.memory.whole_mib().is_some_and(|mib| mib >= 4),
-            format!("{} is no whole number of MiB", self.memory),
-        );
+        let (memory, most) = (self.memory, self.max_memory());
+        for amount in [Some(memory), self.max_memory].into_iter().flatten() {
+            let served = amount.whole_mib().is_some_and(|mib| MEMORY_MIB.contains(&mib));
+            check(served, format!("{amount} is no whole number of MiB that a guest can have"));
+        }
+        check(most >= memory, format!("the memory can grow to {most}, which is less than {memory}"));
         check((1..=128).contains(&self.vcpus), format!("{} vcpus are not 1 to 128", self.vcpus));
         check(self.stubdom.timeout <= MAX_TIMEOUT, "the timeout is longer than a day".to_owned());
         let limit = self.controller.limit();
         check(self.disks.len() <= limit, format!("the emulated controller takes {limit} disks"));
-        let beside = |(index, disk): (usize, &Disk)| disk.check_beside(&self.disks[..index]).err();
-        faults.extend(self.disks.iter().enumerate().filter_map(beside));
+        let disks: Vec<&Disk> = self.disks.iter().collect();
+        for (index, disk) in self.disks.iter().enumerate() {
+            faults.extend(disk.check_beside(&disks[..index]).into_iter().map(|unserved| unserved.message));
+        }
         faults
     }
 }
@@ -234,5 +250,24 @@ mod tests {
         for bad in ["", "../x", "a/b", ".x", "-x", "a b", "a\0", "ä", &"x".repeat(62)] {
             assert!(Name::new(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_config_that_a_program_made_is_checked_like_one_that_was_read() {
+        let read =
+            GuestConfig::parse("name = 'a'\nmemory = 64\n", std::path::Path::new("a.cfg")).expect("valid");
+        assert_eq!(read.faults(), Vec::<String>::new());
+        assert_eq!(read.max_memory(), Kib::from_mib(64));
+        let less = GuestConfig { max_memory: Some(Kib::from_mib(32)), ..read.clone() };
+        assert_eq!(less.faults().len(), 1, "{:?}", less.faults());
+        let odd = GuestConfig { max_memory: Some(Kib::new(65_537)), ..read.clone() };
+        assert_eq!(odd.faults().len(), 1, "{:?}", odd.faults());
+        let partition = Disk {
+            target: PathBuf::from("/a"),
+            vdev: Vdev::parse("xvda1").expect("a vdev"),
+            mode: DiskMode::ReadWrite,
+        };
+        let part = GuestConfig { disks: vec![partition], ..read };
+        assert_eq!(part.faults().len(), 1, "{:?}", part.faults());
     }
 }

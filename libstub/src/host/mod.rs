@@ -81,6 +81,8 @@ pub struct NewDomain {
 pub struct HvmSpec {
     /// Its memory.
     pub memory: Kib,
+    /// What its memory can grow to; populated on demand above `memory`.
+    pub max_memory: Kib,
     /// Its virtual CPUs.
     pub vcpus: u32,
 }

@@ -94,13 +94,14 @@ impl XenHost {
     fn hvm(&self, domid: DomId, spec: &HvmSpec) -> Result<Built, xen_sys::Error> {
         let ctrl = &self.ctrl;
         ctrl.set_max_vcpus(domid, spec.vcpus)?;
+        // Not max_memory: until a balloon driver runs, Xen must not give the guest more than it has.
         ctrl.set_max_memory(domid, spec.memory.saturating_add(MEMORY_SLACK))?;
         let (store, console) = (self.channel(domid)?, self.channel(domid)?);
         for param in [HvmParam::HPET_ENABLED, HvmParam::VPT_ALIGN, HvmParam::TIMER_MODE] {
             ctrl.set_hvm_param(domid, param, 1)?;
         }
         ctrl.set_tsc_default(domid)?;
-        ctrl.set_paging_pool(domid, paging_pool(spec.memory, spec.vcpus))?;
+        ctrl.set_paging_pool(domid, paging_pool(spec.max_memory, spec.vcpus))?;
         ctrl.apply_cpuid_policy(domid, CpuidPolicy { pae: true, itsc: false, nested: false })?;
         let firmware = fs::read(SEABIOS).map_err(|source| xen_sys::Error::Call {
             call: "read",
@@ -112,6 +113,7 @@ impl XenHost {
             hvmloader: Path::new(&hvmloader),
             firmware: &firmware,
             memory: spec.memory,
+            max_memory: spec.max_memory,
             vcpus: spec.vcpus,
             console,
             store,

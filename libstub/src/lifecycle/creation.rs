@@ -195,7 +195,8 @@ impl Creation {
         let (stubdom, guest) = (pieces.stubdom, pieces.guest);
         let built = self.host.build_pv(stubdom, &pieces.plan.stubdom)?;
         self.console = Some((stubdom, built.console.gfn));
-        let mut nodes = xenbus::connect(stubdom, pieces.plan.stubdom.memory, STUBDOM_VCPUS, &built);
+        let memory = pieces.plan.stubdom.memory;
+        let mut nodes = xenbus::connect(stubdom, memory, memory, STUBDOM_VCPUS, &built);
         // Linux reads `target` once, when it boots: it must be there before the stubdomain runs.
         nodes.extend(xenbus::target(self.ids(pieces)));
         self.host.apply(&nodes)?;
@@ -242,9 +243,10 @@ impl Creation {
     }
 
     fn guest(&mut self, pieces: &Pieces) -> Result<(), Cause> {
-        let spec = HvmSpec { memory: self.config.memory, vcpus: self.config.vcpus };
+        let GuestConfig { memory, vcpus, .. } = self.config;
+        let spec = HvmSpec { memory, max_memory: self.config.max_memory(), vcpus };
         let built = self.host.build_hvm(pieces.guest, &spec)?;
-        self.host.apply(&xenbus::connect(pieces.guest, spec.memory, spec.vcpus, &built))?;
+        self.host.apply(&xenbus::connect(pieces.guest, spec.memory, spec.max_memory, vcpus, &built))?;
         self.host.introduce(pieces.guest, built.store)?;
         Ok(())
     }

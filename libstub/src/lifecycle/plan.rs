@@ -46,10 +46,11 @@ pub struct MemoryNeed {
 }
 
 impl MemoryNeed {
-    /// For a guest with so much memory and so many virtual CPUs, and a stubdomain with so much memory.
-    pub(crate) fn new(guest: Kib, vcpus: u32, stubdom: Kib) -> Self {
+    /// For a guest with so much memory, which can grow to so much, and a stubdomain with so much.
+    pub(crate) fn new(guest: Kib, max_guest: Kib, vcpus: u32, stubdom: Kib) -> Self {
         let overhead = DOMAIN_OVERHEAD.saturating_add(DOMAIN_OVERHEAD);
-        Self { guest, paging_pool: paging_pool(guest, vcpus), stubdom, overhead }
+        // What is populated on demand is not needed now, its page tables are.
+        Self { guest, paging_pool: paging_pool(max_guest, vcpus), stubdom, overhead }
     }
 
     /// All of it.
@@ -86,7 +87,7 @@ pub(super) fn plan(host: &dyn Host, journal: &Journal, config: &GuestConfig) -> 
     }
     check_names(host, config, guest_uuid)?;
     argv::encode(&qemu_args(config, LONGEST_DOMID))?;
-    let memory = MemoryNeed::new(config.memory, config.vcpus, image.memory);
+    let memory = MemoryNeed::new(config.memory, config.max_memory(), config.vcpus, image.memory);
     let free = host.free_memory()?;
     if free < memory.total() {
         return Err(Cause::NotEnoughMemory { need: memory.total(), free });

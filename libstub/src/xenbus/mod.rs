@@ -57,11 +57,26 @@ mod tests {
         let vbd = Vbd { domid: guest, vdev, mode: DiskMode::ReadWrite, bootable: true, major: 7, minor: 26 };
         let mut text = String::new();
         render(&mut text, "shell of the guest", &shell(guest, uuid, "g"));
-        render(&mut text, "guest connected", &connect(guest, Kib::from_mib(64), 2, &built));
+        render(
+            &mut text,
+            "guest connected",
+            &connect(guest, Kib::from_mib(64), Kib::from_mib(64), 2, &built),
+        );
         render(&mut text, "stubdom tied to its guest", &target(ids));
         render(&mut text, "QEMU released", &qemu_release(ids, &[("001".to_owned(), "-xen-domid")]));
         render(&mut text, "vbd", &vbd.create());
         render(&mut text, "vbd taken away", &vbd.mark().force_close());
         assert_eq!(text, GOLDEN, "\n{text}");
+    }
+
+    #[test]
+    fn a_guest_that_is_populated_on_demand_is_asked_to_stay_below_its_memory() {
+        let ring = Ring { gfn: Gfn::new(1), port: EvtchnPort::new(1) };
+        let built = Built { store: ring, console: ring };
+        let batch = connect(DomId::new(5), Kib::from_mib(64), Kib::from_mib(128), 1, &built);
+        let mut text = String::new();
+        render(&mut text, "", &batch);
+        assert!(text.contains("memory/static-max = \"131072\""), "{text}");
+        assert!(text.contains("memory/target = \"64512\""), "{text}");
     }
 }

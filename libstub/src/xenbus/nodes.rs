@@ -49,11 +49,15 @@ pub(crate) fn shell(domid: DomId, uuid: Uuid, name: &str) -> Batch {
 }
 
 /// What a built domain reads about itself; written before it is introduced.
-pub(crate) fn connect(domid: DomId, memory: Kib, vcpus: u32, built: &Built) -> Batch {
+pub(crate) fn connect(domid: DomId, memory: Kib, max_memory: Kib, vcpus: u32, built: &Built) -> Batch {
     let home = keys::home(domid.get());
     let mut batch = Batch::default();
-    batch.write(format!("{home}/memory/static-max"), memory.get().to_string());
-    batch.write(format!("{home}/memory/target"), memory.get().to_string());
+    // A guest that is populated on demand is told of a MiB less (LIBXL_MAXMEM_CONSTANT), so that what it holds
+    // fits into what Xen lets it have.
+    let fudge = if max_memory > memory { Kib::from_mib(1) } else { Kib::new(0) };
+    let target = memory.saturating_sub(fudge);
+    batch.write(format!("{home}/memory/static-max"), max_memory.get().to_string());
+    batch.write(format!("{home}/memory/target"), target.get().to_string());
     batch.write(format!("{home}/memory/videoram"), "0");
     batch.write(format!("{home}/store/port"), built.store.port.get().to_string());
     batch.write(format!("{home}/store/ring-ref"), built.store.gfn.get().to_string());

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use comfy_table::Cell;
+use libstub::config::Loaded;
 use libstub::{Event, GuestConfig, Journal, Preflight, XenHost};
 
 use crate::output::{self, or_dash, say};
@@ -17,6 +18,9 @@ use crate::schema::{Created, DryRun};
 pub(crate) struct Create {
     /// The config
     cfg: PathBuf,
+    /// Set a key of the config, in place of what the file says; can be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Check everything and tell what would be done; do nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -30,7 +34,10 @@ pub(crate) struct Create {
 
 pub(crate) fn create(journal: Journal, create: &Create, as_json: bool) -> Result<(), Failure> {
     // Before anything else: a config is wrong where there is no Xen as well.
-    let config = GuestConfig::read(&create.cfg)?;
+    let Loaded { config, warnings } = GuestConfig::read_with(&create.cfg, &create.set)?;
+    for warning in &warnings {
+        eprintln!("{warning}");
+    }
     let host = match create.wait {
         Some(limit) => XenHost::open_waiting(limit)?,
         None => XenHost::open()?,

@@ -57,9 +57,14 @@ fn failures() -> Vec<Failure> {
     vec![
         ConfigError::Unreadable { file: "web.cfg".into(), source: io::Error::from_raw_os_error(2) }.into(),
         config("name = \"web\"\nmemory = 64\nvcpus 2\n"),
-        config("name = \"web\"\nmemroy = 64\n"),
-        config("name = \"web\"\nmemory = 64\nvif = [ 'bridge=xenbr0' ]\n"),
+        config("memroy = 64\nname = \"web\"\nvcpus = 0\n"),
+        config("vif = [ 'bridge=xenbr0' ]\nname = \"web\"\nmemory = 64\n"),
+        config("name = \"web\"\nmemory = 64\ntype = \"pv\"\n"),
+        config("name = \"web\"\n"),
         config("name = \"web\"\nmemory = 64\nvcpus = 0\n"),
+        config("name = \"web\"\nmemory = 64\ndisk = [ '/nowhere/web.img,raw,xvda' ]\n"),
+        config("name = \"web\"\nmemory = 64\ndisk = [ '/dev/null,raw,xvda,rwx' ]\n"),
+        config("name = \"web\"\nmemory = 64\nmaxmem = 32\n"),
         refused(Cause::Config(vec!["129 vcpus are not 1 to 128".to_owned()])),
         Failure::from(host(FailureKind::NotXen, "open of Xen's control interface", 2)),
         Failure::from(HostError {

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use libstub::config::{Fault, Severity};
 use libstub::{
     Cause, Code, ConfigError, CreateError, CreateStage, DestroyError, HostError, JournalError, ListError,
     Name, Owed, ShowError,
@@ -34,6 +35,8 @@ struct Details {
     stubdom: Option<u16>,
     stage: Option<&'static str>,
     stubdom_stage: Option<String>,
+    /// The faults of a config.
+    faults: Vec<Fault>,
     console: Vec<String>,
     undone: Vec<String>,
     owed: Vec<Owed>,
@@ -93,6 +96,7 @@ impl Failure {
                 "code": self.code,
                 "what": self.what,
                 "causes": self.causes,
+                "faults": details.faults,
                 "guest": details.guest,
                 "stubdom": details.stubdom,
                 "stage": details.stage,
@@ -106,7 +110,8 @@ impl Failure {
     }
 
     fn as_text(&self) -> String {
-        let mut text = format!("error[{}]: {}\n", self.code, self.what);
+        let mut text: String = self.details.faults.iter().map(|fault| format!("{fault}\n")).collect();
+        text += &format!("error[{}]: {}\n", self.code, self.what);
         for cause in &self.causes {
             text += &format!("  because: {cause}\n");
         }
@@ -135,7 +140,20 @@ impl Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::new(Status::Usage, error.code(), &error)
+        let mut failure = Self::new(Status::Usage, error.code(), &error);
+        if let ConfigError::Faults(faults) = error {
+            let errors = faults.iter().filter(|fault| fault.severity == Severity::Error).count();
+            failure.what = match errors {
+                1 => "the config has an error; nothing was touched".to_owned(),
+                _ => format!("the config has {errors} errors; nothing was touched"),
+            };
+            if errors > 1 {
+                failure.details.remedy =
+                    Some("mend each line that is shown; stubctl explain tells more of a code".to_owned());
+            }
+            failure.details.faults = faults;
+        }
+        failure
     }
 }
 
@@ -169,6 +187,7 @@ impl From<CreateError> for Failure {
                 CreateStage::Ready(stage) => stage.map(|stage| stage.to_string()),
                 _ => None,
             },
+            faults: Vec::new(),
             console: error.console,
             undone: error.undone,
             owed: error.owed,

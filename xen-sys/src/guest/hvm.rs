@@ -31,8 +31,11 @@ pub struct HvmBuild<'a> {
     pub hvmloader: &'a Path,
     /// The BIOS or UEFI that hvmloader starts.
     pub firmware: &'a [u8],
-    /// The memory that the guest sees, a whole number of MiB; that of the VGA card is not part of it.
+    /// The memory that the guest has, a whole number of MiB; that of the VGA card is not part of it.
     pub memory: Kib,
+    /// The memory that the guest sees, a whole number of MiB; what is more than it has is populated on demand,
+    /// until its balloon driver gives it back.
+    pub max_memory: Kib,
     /// The number of virtual CPUs, all online.
     pub vcpus: u32,
     /// The ring of the console.
@@ -69,17 +72,21 @@ impl Layout {
 
 /// Builds a HVM guest into an empty domain that has its CPUs, its memory limit and its paging pool.
 pub fn build_hvm(ctrl: &Ctrl, domid: DomId, build: &HvmBuild<'_>) -> Result<BuiltPages> {
-    let mib = whole_mib(build.memory)?;
+    whole_mib(build.memory)?;
+    let mib = whole_mib(build.max_memory)?;
+    if build.max_memory < build.memory {
+        return Err(Error::InvalidArgument { what: "maximum memory is less than the memory" });
+    }
     let firmware_bytes = u32::try_from(build.firmware.len())
         .map_err(|_| Error::InvalidArgument { what: "firmware is larger than 4 GiB" })?;
     let online = online_mask(build.vcpus)?;
-    let layout = Layout::new(build.memory);
+    let layout = Layout::new(build.max_memory);
     let mut map = raw_map(&layout.map());
 
     let mut image = DomImage::allocate(ctrl, None, None)?;
     let fields = image.fields();
     fields.container_type = libs::XC_DOM_HVM_CONTAINER;
-    // Equal to the memory: less would be populate-on-demand.
+    // Less than what is laid out is populate-on-demand.
     fields.target_pages = build.memory.pages();
     fields.mmio_size = MMIO_BYTES;
     fields.mmio_start = MMIO_START;

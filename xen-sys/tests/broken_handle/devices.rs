@@ -133,6 +133,7 @@ fn hvm(hvmloader: &Path) -> HvmBuild<'_> {
         hvmloader,
         firmware: b"firmware",
         memory: Kib::from_mib(64),
+        max_memory: Kib::from_mib(64),
         vcpus: 1,
         console: CHANNEL,
         store: CHANNEL,
@@ -186,6 +187,8 @@ fn arguments_are_checked_before_anything_is_built() {
         build_pv(&ctrl, DOMID, &pv(kernel, "with\0nul")),
         build_pv(&ctrl, DOMID, &PvBuild { memory: odd, ..pv(kernel, "") }),
         build_hvm(&ctrl, DOMID, &HvmBuild { memory: odd, ..hvm(kernel) }),
+        build_hvm(&ctrl, DOMID, &HvmBuild { max_memory: odd, ..hvm(kernel) }),
+        build_hvm(&ctrl, DOMID, &HvmBuild { max_memory: Kib::from_mib(63), ..hvm(kernel) }),
         build_hvm(&ctrl, DOMID, &HvmBuild { vcpus: 129, ..hvm(kernel) }),
         build_hvm(&ctrl, DOMID, &HvmBuild { vcpus: 0, ..hvm(kernel) }),
     ];
