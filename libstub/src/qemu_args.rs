@@ -94,6 +94,12 @@ mod tests {
     }
 
     #[test]
+    fn qemu_knows_of_all_the_memory_that_the_guest_can_grow_to() {
+        let config = GuestConfig { max_memory: Some(xen_sys::Kib::from_mib(96)), ..config("ide", 0) };
+        assert!(qemu_args(&config, DomId::new(7)).join(" ").contains("-m 96 "));
+    }
+
+    #[test]
     fn ide_disks_fill_both_units_of_a_bus() {
         let got = qemu_args(&config("ide", 2), DomId::new(7)).join(" ");
         assert!(got.contains("drive=disk0,bus=ide.0,unit=0") && got.contains("drive=disk1,bus=ide.0,unit=1"));

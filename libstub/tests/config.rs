@@ -90,6 +90,7 @@ fn every_wrong_config_is_refused_at_its_place_with_what_was_meant() {
             continue;
         };
         let printed = error.to_string().replace(&fixture.real(), NAMED);
+        let printed = printed.strip_prefix("the config cannot be used\n").expect("a heading");
         let ConfigError::Faults(faults) = error else { panic!("{}: {printed}", file.display()) };
         let got: Vec<String> = faults.iter().map(claim).collect();
         if got != claims(file) {

@@ -28,7 +28,7 @@ pub enum ConfigError {
         file: PathBuf,
     },
     /// The file says something that cannot be done; warnings are among the faults, but never alone.
-    #[error("{}", shown(.0))]
+    #[error("the config cannot be used{}", shown(.0))]
     Faults(Vec<Fault>),
 }
 
@@ -196,8 +196,7 @@ fn printable(text: &str) -> String {
 
 fn shown(faults: &[Fault]) -> String {
     faults.iter().fold(String::new(), |mut text, fault| {
-        let gap = if text.is_empty() { "" } else { "\n" };
-        let _ = write!(text, "{gap}{fault}");
+        let _ = write!(text, "\n{fault}");
         text
     })
 }

@@ -337,7 +337,6 @@ mod tests {
         let got: Vec<(usize, usize, &str)> =
             faults.iter().map(|fault| (fault.line, fault.column, fault.code.as_str())).collect();
         let want = [
-            (1, 1, "config-missing"),
             (1, 10, "config-value"),
             (2, 1, "config-unknown-key"),
             (3, 1, "config-not-yet"),
@@ -345,8 +344,8 @@ mod tests {
             (5, 9, "config-value"),
         ];
         assert_eq!(got, want);
-        assert_eq!(faults[2].suggestion.as_deref(), Some("memory"));
-        assert_eq!(faults[4].severity, Severity::Warning);
+        assert_eq!(faults[1].suggestion.as_deref(), Some("memory"));
+        assert_eq!(faults[3].severity, Severity::Warning);
     }
 
     #[test]

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What the user wants: plain data, read from an xl.cfg file or filled in by a toolstack.
 //!
-//! `syntax` knows the grammar, with `word` and `text` for what stands without and within quotes; `merge` what a key
-//! is set to after all; `table` and `rows` which keys there are; `keys` what each means, with `reader` for its type,
-//! `spec` for the disk lines and `files` for the files that it names; `source` and `fault` where a mistake is, and
-//! how it is shown. Nothing here touches Xen.
+//! A text is read by `syntax`, over the parsers of `grammar`, with `word` and `text` for what stands without and
+//! within quotes. `merge` knows what a key is set to after all, `table` and `rows` which keys there are, `keys` what
+//! each means: with `reader` for its type, `spec` and `params` for disk lines, `files` for the files that it names.
+//! `source` and `fault` tell where a mistake is, and show it. Nothing here touches Xen.
 
 mod disk;
 mod fault;
 mod files;
+mod grammar;
 mod keys;
 mod load;
 mod merge;
+mod params;
 mod reader;
 mod reference;
 mod rows;

@@ -5,36 +5,13 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
-use super::disk::{Disk, DiskMode, Part};
+use super::disk::{Disk, Part};
 use super::fault::Mark;
+use super::params::FLAGS;
 use super::source::Span;
 use super::table::nearest_of;
 use super::text::Text;
-use super::vdev::Vdev;
-use crate::code::Code::{self, ConfigDisk, ConfigIgnored, ConfigMissing, ConfigNotWithStubdom, ConfigNotYet};
-
-const PARAMETERS: &[&str] = &[
-    "target",
-    "format",
-    "vdev",
-    "access",
-    "devtype",
-    "backend",
-    "backendtype",
-    "script",
-    "specification",
-    "grant_usage",
-    "colo-host",
-    "colo-port",
-    "colo-export",
-    "active-disk",
-    "hidden-disk",
-];
-const FLAGS: &[&str] =
-    &["cdrom", "direct-io-safe", "discard", "no-discard", "trusted", "untrusted", "colo", "no-colo"];
-const FORMATS: &[&str] = &["raw", "qcow", "qcow2", "vhd", "qed", "empty"];
-const ACCESS: &[&str] = &["rw", "w", "ro", "r"];
-const BACKENDTYPES: &[&str] = &["phy", "qdisk", "tap", "standalone"];
+use crate::code::Code::{self, ConfigDisk, ConfigIgnored, ConfigMissing, ConfigNotYet};
 
 /// A disk, and where its parts are written.
 #[derive(Debug)]
@@ -76,23 +53,23 @@ pub(super) fn parse(line: &Text, whole: Span, faults: &mut Vec<Mark>) -> Option<
 }
 
 /// Bytes of the line.
-type Bytes = Range<usize>;
+pub(super) type Bytes = Range<usize>;
 
-struct Spec<'a> {
+pub(super) struct Spec<'a> {
     line: &'a Text,
-    whole: Span,
-    faults: &'a mut Vec<Mark>,
-    target: Option<Bytes>,
-    format: Option<Bytes>,
-    vdev: Option<Bytes>,
-    access: Option<Bytes>,
+    pub(super) whole: Span,
+    pub(super) faults: &'a mut Vec<Mark>,
+    pub(super) target: Option<Bytes>,
+    pub(super) format: Option<Bytes>,
+    pub(super) vdev: Option<Bytes>,
+    pub(super) access: Option<Bytes>,
     /// The format came as a prefix, or as the lack of one: no position is left for it.
     prefixed: bool,
-    cdrom: Option<Bytes>,
+    pub(super) cdrom: Option<Bytes>,
 }
 
 impl Spec<'_> {
-    fn at(&self, bytes: &Bytes) -> &str {
+    pub(super) fn at(&self, bytes: &Bytes) -> &str {
         &self.line.as_str()[bytes.clone()]
     }
 
@@ -102,16 +79,16 @@ impl Spec<'_> {
         self.line.span(bytes.clone()).or_else(nothing).unwrap_or(self.whole)
     }
 
-    fn fault(&mut self, bytes: &Bytes, code: Code, message: impl Into<String>) {
+    pub(super) fn fault(&mut self, bytes: &Bytes, code: Code, message: impl Into<String>) {
         self.faults.push(Mark::new(self.span(bytes), code, message));
     }
 
-    fn ignored(&mut self, bytes: &Bytes, message: &str) {
+    pub(super) fn ignored(&mut self, bytes: &Bytes, message: &str) {
         self.faults.push(Mark::warning(self.span(bytes), ConfigIgnored, message));
     }
 
     /// A word that is none of those that stand there.
-    fn unknown(&mut self, bytes: &Bytes, message: String, words: &[&str]) {
+    pub(super) fn unknown(&mut self, bytes: &Bytes, message: String, words: &[&str]) {
         let near = nearest_of(self.at(bytes), words.iter().copied()).map(str::to_owned);
         self.faults.push(Mark::new(self.span(bytes), ConfigDisk, message).suggest(near));
     }
@@ -199,7 +176,7 @@ impl Spec<'_> {
     }
 
     /// A part by its name; what is empty counts as not set.
-    fn set(&mut self, part: Part, bytes: Bytes) {
+    pub(super) fn set(&mut self, part: Part, bytes: Bytes) {
         let bytes = if part == Part::Vdev { self.devtype_suffix(bytes) } else { bytes };
         let (slot, name) = match part {
             Part::Target => (&mut self.target, "target"),
@@ -210,7 +187,7 @@ impl Spec<'_> {
         self.once(name, earlier, &bytes);
     }
 
-    fn once(&mut self, name: &str, earlier: Option<Bytes>, bytes: &Bytes) {
+    pub(super) fn once(&mut self, name: &str, earlier: Option<Bytes>, bytes: &Bytes) {
         if earlier.is_some_and(|earlier| !earlier.is_empty()) {
             self.fault(bytes, ConfigDisk, format!("the {name} of this disk is set twice"));
         }
@@ -222,93 +199,6 @@ impl Spec<'_> {
         let colon = vdev.start + name.len();
         self.devtype(&(colon + 1..vdev.end));
         vdev.start..colon
-    }
-
-    fn devtype(&mut self, bytes: &Bytes) {
-        match self.at(bytes) {
-            "cdrom" => self.cdrom = Some(bytes.clone()),
-            "disk" => {}
-            other => {
-                let message = format!("`{other}` is no type of a device: cdrom, disk");
-                self.unknown(bytes, message, &["cdrom", "disk"]);
-            }
-        }
-    }
-
-    fn script(&mut self, bytes: &Bytes) {
-        let message = "no script is run for a disk; attach the device first, and name it as target";
-        self.fault(bytes, ConfigNotYet, message);
-    }
-
-    fn flag(&mut self, flag: &Bytes) {
-        match self.at(flag) {
-            "cdrom" => self.cdrom = Some(flag.clone()),
-            "direct-io-safe" => {
-                self.ignored(flag, "`direct-io-safe` changes nothing: it is about QEMU in dom0")
-            }
-            "no-discard" => self.ignored(flag, "`no-discard` changes nothing yet: the guest can discard"),
-            "untrusted" => self.fault(flag, ConfigNotYet, "an untrusted backend is not supported yet"),
-            "colo" => self.colo(flag),
-            _ => {}
-        }
-    }
-
-    fn colo(&mut self, bytes: &Bytes) {
-        self.fault(bytes, ConfigNotYet, "COLO replication is not supported yet");
-    }
-
-    fn parameter(&mut self, key: &Bytes, value: Bytes) {
-        let written = self.at(&value).to_owned();
-        match self.at(key) {
-            "vdev" => self.set(Part::Vdev, value),
-            "access" => self.set(Part::Access, value),
-            "format" => {
-                let earlier = self.format.replace(value.clone());
-                self.once("format", earlier, &value);
-            }
-            "devtype" => self.devtype(&value),
-            "backend" if matches!(written.as_str(), "" | "0" | "Domain-0") => {}
-            "backend" => self.fault(&value, ConfigNotYet, "disks of a driver domain are not supported yet"),
-            "backendtype" => self.backendtype(&value),
-            "script" => self.script(&value),
-            "specification" if written == "xen" => {}
-            "specification" if written == "virtio" => {
-                self.fault(&value, ConfigNotWithStubdom, "virtio disks are for guests on Arm");
-            }
-            "specification" => {
-                let message = format!("`{written}` is no specification: xen, virtio");
-                self.unknown(&value, message, &["xen", "virtio"]);
-            }
-            "grant_usage" => self.ignored(key, "`grant_usage` changes nothing: it is about virtio disks"),
-            "colo-host" | "colo-port" | "colo-export" | "active-disk" | "hidden-disk" => self.colo(key),
-            name if name.starts_with('/') => {
-                let message = "a target with a `=` in it is written last, as target=PATH";
-                let target = key.start..value.end;
-                self.fault(&target, ConfigDisk, message);
-                self.target.get_or_insert(target);
-            }
-            name => {
-                let message = format!("a disk has no parameter `{name}`");
-                self.unknown(key, message, PARAMETERS);
-            }
-        }
-    }
-
-    fn backendtype(&mut self, value: &Bytes) {
-        match self.at(value) {
-            "" | "phy" => {}
-            "qdisk" | "tap" => {
-                let message = "blkback serves all disks: no QEMU and no tapdisk runs in dom0";
-                self.fault(value, ConfigNotWithStubdom, message);
-            }
-            "standalone" => {
-                self.fault(value, ConfigNotWithStubdom, "a standalone backend serves virtio disks, on Arm");
-            }
-            other => {
-                let message = format!("`{other}` is no type of a backend: {}", BACKENDTYPES.join(", "));
-                self.unknown(value, message, BACKENDTYPES);
-            }
-        }
     }
 
     fn finish(mut self) -> Option<Written> {
@@ -336,65 +226,15 @@ impl Spec<'_> {
             access: self.span(&access),
         })
     }
-
-    /// Whether the parts are so out of place that the others say nothing.
-    fn check_format(&mut self) -> bool {
-        let Some(bytes) = self.format.clone() else { return false };
-        let format = self.at(&bytes).to_owned();
-        match format.as_str() {
-            "" | "raw" => {}
-            "empty" => self.fault(&bytes, ConfigNotYet, "cdroms are not supported yet"),
-            known if FORMATS.contains(&known) => {
-                let message = format!(
-                    "blkback serves raw disks only; make one of it with qemu-img convert -f {known} -O raw"
-                );
-                self.fault(&bytes, ConfigNotWithStubdom, message);
-            }
-            vdev if Vdev::parse(vdev).is_some() => {
-                let message = format!("`{vdev}` stands where the format does: TARGET, FORMAT, VDEV, ACCESS");
-                self.fault(&bytes, ConfigDisk, message);
-                return true;
-            }
-            other => {
-                let message = format!("`{other}` is no format of a disk: raw");
-                self.unknown(&bytes, message, FORMATS);
-            }
-        }
-        false
-    }
-
-    fn mode(&mut self) -> DiskMode {
-        let Some(bytes) = self.access.clone() else { return DiskMode::ReadWrite };
-        match self.at(&bytes) {
-            "" | "rw" | "w" => DiskMode::ReadWrite,
-            "ro" | "r" => DiskMode::ReadOnly,
-            other => {
-                let message = format!("`{other}` is no access to a disk: {}", ACCESS.join(", "));
-                self.unknown(&bytes, message, ACCESS);
-                DiskMode::ReadWrite
-            }
-        }
-    }
-
-    fn vdev(&mut self) -> Option<Vdev> {
-        let Some(bytes) = self.vdev.clone().filter(|bytes| !bytes.is_empty()) else {
-            self.faults.push(Mark::new(self.whole, ConfigMissing, "this disk has no vdev, such as xvda"));
-            return None;
-        };
-        let vdev = Vdev::parse(self.at(&bytes));
-        if vdev.is_none() {
-            let message = format!("`{}` is no vdev: xvda, xvdb and on, hda to hdd", self.at(&bytes));
-            self.unknown(&bytes, message, &["xvda", "xvdb", "xvdc", "hda", "hdb", "hdc", "hdd"]);
-        }
-        vdev
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
+    use super::super::disk::DiskMode;
     use super::*;
+    use crate::code::Code::ConfigNotWithStubdom;
 
     fn read(line: &str) -> (Option<Disk>, Vec<(Code, String)>) {
         let mut faults = Vec::new();

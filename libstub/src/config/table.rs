@@ -126,7 +126,9 @@ pub(super) fn nearest_of<'a>(word: &str, words: impl IntoIterator<Item = &'a str
         4..=11 => 2,
         _ => (length / 4).min(4),
     };
-    let near = words.into_iter().map(|known| (strsim::damerau_levenshtein(word, known), known));
+    // What differs that much in length is further away than that.
+    let words = words.into_iter().filter(|known| known.chars().count().abs_diff(length) <= limit);
+    let near = words.map(|known| (strsim::damerau_levenshtein(word, known), known));
     let (distance, known) = near.min_by_key(|(distance, _)| *distance)?;
     (distance <= limit && distance < length).then_some(known)
 }
