@@ -61,7 +61,7 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
-    /// Copy files into the dom0 that is up, as /lab/put/<their names>
+    /// Copy files into the dom0 that is up, as /lab/put/NAME
     Put {
         #[arg(required = true)]
         paths: Vec<PathBuf>,
@@ -80,7 +80,7 @@ pub(crate) struct Machine {
     /// Memory of the emulated machine; dom0 has 1 GiB of it
     #[arg(long, default_value = "4G")]
     mem: String,
-    /// Copy PATH into dom0, as /lab/put/<its name>
+    /// Copy PATH into dom0, as /lab/put/NAME
     #[arg(long, value_name = "PATH")]
     put: Vec<PathBuf>,
 }

@@ -30,7 +30,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     phase("cargo fmt", || command(build::cargo(xen).args(["fmt", "--all", "--check"])))?;
     phase("house rules", || {
         let faults = house_rules()?;
-        if faults.is_empty() { Ok(()) } else { bail!("house rules:\n  {}", faults.join("\n  ")) }
+        if faults.is_empty() { Ok(()) } else { bail!("\n  {}", faults.join("\n  ")) }
     })?;
     let workspace = ["--quiet", "--workspace", "--features", "stub-tests/dom0"];
     phase("cargo clippy", || {
