@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Ring 1: the lifecycle over a host in memory that fails at every call in turn.
+#![forbid(unsafe_code)]
 
 mod front;
 mod library;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What the tests of the dom0 ring share: guests to start, `stubctl` to start them with, the leak probe.
+#![forbid(unsafe_code)]
 
 pub mod guest;
 pub mod kernel;

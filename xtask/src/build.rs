@@ -10,7 +10,7 @@ use crate::lab::Xen;
 use crate::{packages, step, workspace};
 
 /// The only target: the stubdomain and the lab are x86-64.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// One target directory per Xen release: xenctrl-sys does not notice that headers changed.
 pub(crate) fn target_dir(xen: Xen) -> PathBuf {
@@ -24,7 +24,8 @@ pub(crate) fn cargo(xen: Xen) -> Command {
     cargo
 }
 
-fn bare_cargo() -> Command {
+/// A cargo command for the rest.
+pub(crate) fn bare_cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace());
     cargo

@@ -25,10 +25,19 @@ pub(crate) fn key(inputs: &[&[u8]]) -> String {
     hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
+fn place(name: &str, inputs: &[&[u8]]) -> PathBuf {
+    home().join(format!("{name}-{}", key(inputs)))
+}
+
+/// The directory `<name>-<key of inputs>`, if it was made before.
+pub(crate) fn find(name: &str, inputs: &[&[u8]]) -> Option<PathBuf> {
+    Some(place(name, inputs)).filter(|dir| dir.is_dir())
+}
+
 /// The directory `<name>-<key of inputs>`, made by `make` if it is not there; a half-made one is never seen.
 pub(crate) fn dir(name: &str, inputs: &[&[u8]], make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let home = home();
-    let dir = home.join(format!("{name}-{}", key(inputs)));
+    let dir = place(name, inputs);
     if dir.is_dir() {
         return Ok(dir);
     }

@@ -10,6 +10,11 @@ use anyhow::Result;
 use crate::lab::{Root, Xen};
 use crate::{build, cache, packages, step, workspace};
 
+/// The file that names what `target/image/` was made of.
+pub(crate) fn stamp() -> PathBuf {
+    workspace().join("target/image.key")
+}
+
 /// Builds `target/image/` unless it is there and made of the same things.
 pub(crate) fn ensure(xen: Xen) -> Result<PathBuf> {
     packages::ensure(&[packages::IMAGE])?;
@@ -17,7 +22,7 @@ pub(crate) fn ensure(xen: Xen) -> Result<PathBuf> {
     let init = build::inits()?.stubdom;
     let builder = build::stub_image()?;
     let image = workspace().join("target/image");
-    let stamp = workspace().join("target/image.key");
+    let stamp = stamp();
     let key = cache::key(&[root.key().as_bytes(), &build::bytes(&init)?, &build::bytes(&builder)?]);
     if image.join("manifest.json").exists() && fs::read_to_string(&stamp).is_ok_and(|old| old == key) {
         return Ok(image);

@@ -5,13 +5,16 @@
 mod build;
 mod cache;
 mod demo;
+mod docs;
 mod guest;
 mod image;
 mod lab;
+mod markdown;
 mod packages;
 mod step;
 mod test;
 mod tidy;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,8 +45,12 @@ enum Chore {
     Dom0(lab::Command),
     /// Build the stubdomain image into target/image/
     Image,
-    /// Formatting, lints and house rules
+    /// Formatting, lints, documentation and house rules
     Tidy,
+    /// Check the commands that the documentation shows, and make the book into target/book/
+    Docs,
+    /// Bans, licences, sources and advisories of the crates of others: cargo-deny, installed once
+    Deny,
 }
 
 fn main() -> ExitCode {
@@ -56,6 +63,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }),
         Chore::Tidy => tidy::run(),
+        Chore::Docs => docs::run(),
+        Chore::Deny => tidy::deny(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -11,6 +11,10 @@ use crate::step;
 pub(crate) const BUILD: &[&str] = &["gcc", "libc6-dev", "libxen-dev", "libclang-dev", "pkg-config"];
 /// What making and booting the lab needs.
 pub(crate) const LAB: &[&str] = &["qemu-system-x86", "mmdebstrap", "e2fsprogs"];
+/// What the way into a dom0 that stays up needs.
+pub(crate) const SSH: &[&str] = &["openssh-client"];
+/// What looking at shell scripts needs.
+pub(crate) const SHELL: &[&str] = &["shellcheck"];
 /// What making the stubdomain image needs.
 pub(crate) const IMAGE: &[&str] = &["erofs-utils"];
 /// What making the Linux guest's disk needs.

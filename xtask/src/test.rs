@@ -1,20 +1,26 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! The three test rings: pure Rust, the FFI with broken handles, and a real dom0.
+//! The three test rings: pure Rust, the FFI with broken handles, and a real dom0, where the documentation's commands run too.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-use crate::lab::{Lab, Xen};
-use crate::{build, image, packages};
+use crate::build::TestBinary;
+use crate::lab::{Lab, Xen, quoted};
+use crate::{build, docs, guest, image, packages};
 
 /// What runs the test binaries in dom0.
 const RUNNER: &str = include_str!("lab/run-tests.sh");
 
 /// Seconds that the dom0 ring may take.
 const DEADLINE: u64 = 2400;
+
+/// Where a page finds the disk of a Linux guest, as the demo does.
+const LINUX_DISK: &str = "/lab/put/guest.img";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Ring {
@@ -42,15 +48,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     packages::ensure(&[packages::BUILD])?;
     let filter = args.filter.as_deref().unwrap_or_default();
     for ring in Ring::value_variants().iter().filter(|ring| args.ring.is_none_or(|only| only == **ring)) {
-        println!(
-            "== ring {}",
-            ring.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-        );
+        let name = ring.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let started = Instant::now();
+        println!("== ring {name}");
         match ring {
             Ring::Unit => cargo_test(args.xen, &["--workspace", "--exclude", "xen-sys"], filter)?,
             Ring::Ffi => cargo_test(args.xen, &["--package", "xen-sys"], filter)?,
-            Ring::Dom0 => dom0(args.xen, filter)?,
+            Ring::Dom0 => dom0(args.xen, filter, args.ring.is_some())?,
         }
+        println!("== ring {name} took {:.0} s", started.elapsed().as_secs_f64());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -63,13 +69,8 @@ fn cargo_test(xen: Xen, packages: &[&str], filter: &str) -> Result<()> {
     Ok(())
 }
 
-fn dom0(xen: Xen, filter: &str) -> Result<()> {
+fn dom0(xen: Xen, filter: &str, asked: bool) -> Result<()> {
     packages::ensure(&[packages::LAB])?;
-    let mut lab = Lab::new("test", xen, "4G", DEADLINE);
-    let mut programs = build::release(xen)?;
-    programs.extend(build::examples(xen)?);
-    lab.install(&programs, &image::ensure(xen)?);
-    let dir = tempfile::tempdir()?;
     let mut binaries = build::tests(
         xen,
         "build the dom0 ring",
@@ -80,18 +81,73 @@ fn dom0(xen: Xen, filter: &str) -> Result<()> {
         "build the ffi ring",
         &["--release", "--package", "xen-sys", "--test", "*"],
     )?);
-    for binary in &binaries {
+    // What is not wanted is not carried into dom0; a boot for nothing takes longer than to look.
+    binaries.retain(|binary| has_test(binary, filter));
+    let all = docs::pages()?;
+    let pages: Vec<(&str, String)> = all
+        .iter()
+        .filter(|page| format!("docs::{}", page.name()).contains(filter))
+        .filter_map(|page| Some((page.name(), page.script()?)))
+        .collect();
+    docs::check_host_commands(&all, xen)?;
+    if binaries.is_empty() && pages.is_empty() {
+        if asked {
+            bail!("no test of the dom0 ring has {filter} in its name");
+        }
+        println!("no test has {filter} in its name");
+        return Ok(());
+    }
+    let mut lab = Lab::new("test", xen, "4G", DEADLINE);
+    let mut programs = build::release(xen)?;
+    programs.extend(build::examples(xen)?);
+    lab.install(&programs, &image::ensure(xen)?);
+    let dir = tempfile::tempdir()?;
+    put_tests(&mut lab, &dir.path().join("tests"), &binaries)?;
+    put_pages(&mut lab, &dir.path().join("docs"), &pages, xen)?;
+    let filter = quoted(filter);
+    let status = lab.run(&format!("FILTER={filter}\n{RUNNER}"), |line| println!("{line}"))?;
+    if status != 0 {
+        bail!("tests of the dom0 ring failed; its logs are in {}", lab.logs().display());
+    }
+    Ok(())
+}
+
+/// Whether the binary has a wanted test; one that does not run on this machine is taken to have some.
+fn has_test(binary: &TestBinary, filter: &str) -> bool {
+    let Ok(out) = Command::new(&binary.path).args(["--list", "--format", "terse"]).output() else {
+        return true;
+    };
+    let list = String::from_utf8_lossy(&out.stdout);
+    !out.status.success()
+        || list.lines().filter_map(|line| line.strip_suffix(": test")).any(|name| name.contains(filter))
+}
+
+fn put_tests(lab: &mut Lab, dir: &Path, binaries: &[TestBinary]) -> Result<()> {
+    fs::create_dir(dir)?;
+    for binary in binaries {
         // Debug information would only make the lab's disk larger.
-        let to = dir.path().join(&binary.name);
+        let to = dir.join(&binary.name);
         let out = Command::new("strip").arg("--strip-debug").arg("-o").arg(&to).arg(&binary.path).output();
         if !out.is_ok_and(|out| out.status.success()) {
             fs::copy(&binary.path, &to).with_context(|| format!("cannot copy {}", binary.path.display()))?;
         }
     }
-    lab.put_as(dir.path(), "tests");
-    let status = lab.run(&format!("FILTER='{filter}'\n{RUNNER}"), |line| println!("{line}"))?;
-    if status != 0 {
-        bail!("tests of the dom0 ring failed; its logs are in {}", lab.logs().display());
+    lab.put(dir)
+}
+
+/// Puts the pages' scripts in, with a list of them in order; and the Linux guest's disk, if a page has a use for it.
+fn put_pages(lab: &mut Lab, dir: &Path, pages: &[(&str, String)], xen: Xen) -> Result<()> {
+    fs::create_dir(dir)?;
+    let mut list = String::new();
+    for (name, script) in pages {
+        let file = dir.join(format!("{name}.sh"));
+        fs::create_dir_all(file.parent().unwrap_or(dir))?;
+        fs::write(file, script)?;
+        list.push_str(&format!("{name}\n"));
     }
-    Ok(())
+    fs::write(dir.join("pages"), list)?;
+    if pages.iter().any(|(_, script)| script.contains(LINUX_DISK)) {
+        lab.put_as(&guest::linux_disk(xen)?, "guest.img");
+    }
+    lab.put(dir)
 }

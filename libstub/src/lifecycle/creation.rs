@@ -203,7 +203,7 @@ impl Creation {
         self.host.introduce(stubdom, built.store)?;
         self.host.set_target(stubdom, guest)?;
         // Registered before the stubdomain runs: no death and no ready key comes unseen.
-        self.host.watch("@releaseDomain", "death")?;
+        self.host.watch(xenbus::RELEASE_DOMAIN, "death")?;
         self.host.watch(&keys::device_model(stubdom.get(), guest.get()), "stubdom")?;
         Ok(())
     }

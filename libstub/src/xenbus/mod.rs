@@ -11,6 +11,9 @@ pub use batch::{Batch, Op};
 pub(crate) use nodes::{Stubdom, connect, qemu_release, shell, target};
 pub(crate) use vbd::{Vbd, VbdMark, state_in_words};
 
+/// Fires when a domain dies or is gone.
+pub(crate) const RELEASE_DOMAIN: &str = "@releaseDomain";
+
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;

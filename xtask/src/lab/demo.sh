@@ -6,7 +6,7 @@ look() {
     echo "free-MiB $("$XEN_BIN/xl" info free_memory)"
     echo "loop-devices $(grep -l . /sys/block/loop*/loop/backing_file 2>/dev/null | wc -l)"
     echo "kernel-backends $(ls /sys/bus/xen-backend/devices | wc -l)"
-    echo "programs $(ls -d /proc/[0-9]*/exe 2>/dev/null | xargs -n1 readlink 2>/dev/null | wc -l)"
+    echo "programs $(for exe in /proc/[0-9]*/exe; do readlink "$exe"; done | wc -l)"
     echo "qemu-processes $(ps -e -o args= | grep -c '[q]emu')"
     echo "records $(ls /var/lib/stubctl/*.json 2>/dev/null | wc -l)"
 }

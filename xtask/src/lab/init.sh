@@ -1,11 +1,7 @@
 #!/bin/sh
 # dom0 in the lab, from its kernel to the script's exit status.
 # Standard output of the script goes to the second serial port; Xen and the kernel talk on the first.
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export HOME=/root LANG=C.UTF-8
-set -a
-. /lab/env
-set +a
+. /lab/session
 XEN_BIN=/usr/lib/xen-$LAB_XEN/bin
 PORT=/dev/ttyS1
 
@@ -33,7 +29,7 @@ if [ -d /lab/image ]; then
 fi
 echo "lab: dom0 is up" >$PORT
 
-cd /root
+# A deadline of 0 is none.
 timeout -k 10 "$LAB_DEADLINE" sh /lab/script >$PORT 2>&1 </dev/null
 status=$?
 [ $status -ne 124 ] || echo "lab: the script was ended at its deadline of $LAB_DEADLINE s" >$PORT

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! dom0's root filesystem, as a directory (the stubdomain's QEMU and kernel come from it) and as a disk.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,7 +25,13 @@ const PACKAGES: &[&str] = &[
     "kmod",
     "iproute2",
     "procps",
+    "dropbear-bin",
 ];
+
+/// What makes dom0's ramdisk quick: it brings and loads the drivers of its root only, and starts no udev.
+const RAMDISK_MODULES: &str = "ahci\nsd_mod\ncrc32c_generic\next4\n";
+const RAMDISK_INIT: &str = include_str!("ramdisk-init.sh");
+const RAMDISK_HOOK: &str = include_str!("ramdisk-hook.sh");
 
 /// How the release of Debian's kernel for virtual machines ends; it is packed for speed, not for size.
 const CLOUD: &str = "-cloud-amd64";
@@ -42,9 +49,11 @@ impl Root {
         let mut list = PACKAGES.join(",");
         list.push_str(&format!(",xen-hypervisor-{release}-amd64,xen-utils-{release}"));
         let name = format!("dom0-{release}");
-        let dir = cache::dir(&name, &[list.as_bytes(), FIRST_INIT.as_bytes()], |dir| {
-            make(dir, xen, &list).context("cannot make dom0's root filesystem")
-        })?;
+        let dir = cache::dir(
+            &name,
+            &[list.as_bytes(), RAMDISK_MODULES.as_bytes(), FIRST_INIT.as_bytes()],
+            |dir| make(dir, xen, &list).context("cannot make dom0's root filesystem"),
+        )?;
         Ok(Self { dir })
     }
 
@@ -87,18 +96,38 @@ impl Root {
     }
 }
 
+/// What mmdebstrap runs before it installs the kernels, whose installation makes the ramdisks.
+fn ramdisk(dir: &Path) -> Result<String> {
+    let mut command = "set -e".to_owned();
+    for (name, text, mode, to) in [
+        ("lab", "MODULES=list\n", 644, "etc/initramfs-tools/conf.d"),
+        ("lab", RAMDISK_MODULES, 644, "usr/share/initramfs-tools/modules.d"),
+        ("lab", RAMDISK_HOOK, 755, "etc/initramfs-tools/hooks"),
+        ("init", RAMDISK_INIT, 755, "etc/initramfs-tools/lab"),
+    ] {
+        let file = dir.join("ramdisk").join(to).join(name);
+        fs::create_dir_all(file.parent().unwrap_or(dir))?;
+        fs::write(&file, text)?;
+        let _ = write!(command, "\ninstall -D -m {mode} '{}' \"$1/{to}/{name}\"", file.display());
+    }
+    Ok(command)
+}
+
 fn make(dir: &Path, xen: Xen, list: &str) -> Result<()> {
     let tar = dir.join("root.tar");
     let tree = dir.join("root");
+    let ramdisk = ramdisk(dir)?;
     step::quiet(
         &format!("dom0 of Debian {} with Xen {}", xen.debian(), xen.release()),
         Command::new("mmdebstrap")
-            .args(["--variant=minbase", &format!("--include={list}"), xen.debian()])
+            .args(["--variant=minbase", &format!("--include={list}"), &format!("--essential-hook={ramdisk}")])
+            .arg(xen.debian())
             .arg(&tar),
     )?;
     fs::create_dir(&tree)?;
     step::quiet("unpack it", Command::new("tar").arg("-C").arg(&tree).arg("-xf").arg(&tar))?;
     fs::remove_file(&tar)?;
+    fs::remove_dir_all(dir.join("ramdisk"))?;
     let init = tree.join("lab-init");
     fs::write(&init, FIRST_INIT)?;
     set_executable(&init)?;
@@ -106,7 +135,7 @@ fn make(dir: &Path, xen: Xen, list: &str) -> Result<()> {
     let packed = newest(&tree.join("boot"), &format!("xen-{}-amd64.gz", xen.release()), |_| true)?;
     let unpacked = Command::new("gunzip").arg("-c").arg(&packed).output()?;
     fs::write(dir.join("xen"), unpacked.stdout)?;
-    super::boot::ext4(&dir.join("disk"), "lab-root", &tree, 2560)
+    super::disks::ext4(&dir.join("disk"), "lab-root", &tree, 2560)
 }
 
 pub(super) fn set_executable(path: &Path) -> Result<()> {

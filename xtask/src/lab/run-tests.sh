@@ -1,23 +1,49 @@
-# Runs every test of every binary in a process of its own, so that none can spoil another; FILTER chooses by name.
+# Runs every test of every binary in a process of its own, so that none can spoil another; FILTER chooses by name. Then,
+# page by page, the commands that the documentation shows.
 passed=0 failed=0
 export RUST_BACKTRACE=1
+
+# Tells how a test went: its name, its exit status; its output is in /run/test.log.
+tell() {
+    took=$(awk "BEGIN { print ($(date +%s%N) - $start) / 1e9 }")
+    if [ "$2" -eq 0 ]; then
+        passed=$((passed + 1))
+        printf 'test %s ... ok (%.1f s)\n' "$1" "$took"
+        grep -a '^(XEN)\|^(d[0-9]\|^figure:' /run/test.log | sed 's/^/     /'
+    else
+        failed=$((failed + 1))
+        printf 'test %s ... FAILED with status %d (%.1f s)\n' "$1" "$2" "$took"
+        sed 's/^/     /' /run/test.log
+    fi
+}
+
 for binary in /lab/put/tests/*; do
     for name in $("$binary" --list --format terse 2>/dev/null | sed -n 's/: test$//p'); do
         case "$name" in *"$FILTER"*) ;; *) continue ;; esac
         start=$(date +%s%N)
         timeout -k 5 600 "$binary" --exact "$name" --nocapture >/run/test.log 2>&1
-        status=$?
-        took=$(awk "BEGIN { print ($(date +%s%N) - $start) / 1e9 }")
-        if [ $status -eq 0 ]; then
-            passed=$((passed + 1))
-            printf 'test %s::%s ... ok (%.1f s)\n' "${binary##*/}" "$name" "$took"
-            grep -a '^(XEN)\|^(d[0-9]\|^figure:' /run/test.log | sed 's/^/     /'
-        else
-            failed=$((failed + 1))
-            printf 'test %s::%s ... FAILED with status %d (%.1f s)\n' "${binary##*/}" "$name" "$status" "$took"
-            sed 's/^/     /' /run/test.log
-        fi
+        tell "${binary##*/}::$name" $?
     done
 done
+
+# Fails if the page left pairs behind, and takes them away for the next one.
+leftovers() {
+    pairs=$(stubctl list | awk 'NR > 1 { print $1 }')
+    for pair in $pairs; do
+        echo "the page leaves the guest $pair behind"
+        stubctl destroy "$pair"
+    done >>/run/test.log
+    [ -z "$pairs" ]
+}
+
+while read -r page; do
+    start=$(date +%s%N)
+    timeout -k 5 900 bash "/lab/put/docs/$page.sh" >/run/test.log 2>&1 </dev/null
+    status=$?
+    [ $status -ne 0 ] || [ "$(tail -n 1 /run/test.log)" = "docs: the page is done" ] || status=125
+    leftovers || [ $status -ne 0 ] || status=126
+    tell "docs::$page" $status
+done </lab/put/docs/pages
+
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ] && [ $passed -gt 0 ]

@@ -21,7 +21,7 @@ use super::{
     NewDomain, PvSpec, Ring, Unfit, Xenstore,
 };
 use crate::config::DiskMode;
-use crate::xenbus::{Batch, Op};
+use crate::xenbus::{Batch, Op, VbdMark};
 
 /// What the stubdomain does once it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -313,7 +313,7 @@ impl Machine for FakeHost {
 
     fn backend(&self, domid: DomId, devid: u32) -> Result<BackendState, HostError> {
         self.call(format!("backend {domid} {devid}"), |world| {
-            let state = world.store.get(&format!("/local/domain/0/backend/vbd/{domid}/{devid}/state"));
+            let state = world.store.get(&format!("{}/state", VbdMark { domid, devid }.backend()));
             let open = state.is_some_and(|(value, _)| value != b"5");
             Ok(if open { BackendState::Open } else { BackendState::Absent })
         })
