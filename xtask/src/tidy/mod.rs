@@ -38,14 +38,17 @@ pub(crate) fn run() -> Result<ExitCode> {
         command(build::cargo(xen).arg("clippy").args(workspace).args(deny))
     })?;
     phase("cargo doc", || {
-        let mut doc = build::cargo(xen);
-        // Private items as well: their links rot unseen otherwise.
-        command(
+        // As users see it, where a link to a private item leads nowhere; then with private items, whose links rot unseen.
+        for private in [&[][..], &["--document-private-items"]] {
+            let mut doc = build::cargo(xen);
             doc.env("RUSTDOCFLAGS", "--deny warnings")
                 .arg("doc")
                 .args(workspace)
-                .args(["--no-deps", "--document-private-items"]),
-        )
+                .arg("--no-deps")
+                .args(private);
+            command(&mut doc)?;
+        }
+        Ok(())
     })?;
     match tools::find(&tools::CARGO_DENY) {
         Some(deny) => phase("cargo deny", || supply::cargo_deny(&deny))?,
@@ -91,6 +94,7 @@ fn house_rules() -> Result<Vec<Fault>> {
     let metadata = metadata()?;
     faults.extend(layers::faults(&metadata, read)?);
     faults.extend(supply::faults(&metadata, &read("deny.toml")?)?);
+    faults.extend(supply::toolchain(&read("rust-toolchain.toml")?, env!("CARGO_PKG_RUST_VERSION"))?);
     faults.extend(prose::faults(&prose::Pages::of_workspace()?));
     Ok(faults)
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! The crates of others, by the rules of `deny.toml`: where they come from, their licences, one version of each.
+//! The crates of others, by the rules of `deny.toml`: where they come from, their licences, one version of each; and the toolchain.
 //!
 //! cargo-deny is the judge. It takes minutes to compile, so what cargo's own metadata can tell is looked at here as well,
 //! on machines that have no cargo-deny.
@@ -75,6 +75,17 @@ pub(super) fn faults(metadata: &Metadata, policy: &str) -> Result<Vec<Fault>> {
         })
         .collect();
     Ok(crates.iter().filter_map(|one| one.fault(&policy)).chain(duplicates(&crates, &policy)).collect())
+}
+
+/// The toolchain is one release, the one that the manifests promise: rustup takes what is installed and asks nobody.
+pub(super) fn toolchain(text: &str, promised: &str) -> Result<Option<Fault>> {
+    let table: toml::Table = toml::from_str(text).context("rust-toolchain.toml")?;
+    let channel = table.get("toolchain").and_then(|table| table.get("channel")).and_then(toml::Value::as_str);
+    let channel = channel.unwrap_or_default();
+    let pinned =
+        channel.split('.').count() == 3 && channel.split('.').all(|part| part.parse::<u16>().is_ok());
+    let kept = channel.strip_prefix(promised).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    Ok((!pinned || !kept).then(|| format!("rust-toolchain.toml: {channel:?} is no release of {promised}")))
 }
 
 impl Policy {
@@ -161,6 +172,18 @@ mod tests {
             assert!(one("a", "1.0.0", bad).fault(&policy()).is_some(), "{bad}");
         }
         assert!(Crate { licence: None, ..one("a", "1.0.0", "MIT") }.fault(&policy()).is_some());
+    }
+
+    #[test]
+    fn the_toolchain_is_one_release() {
+        let found = |channel| {
+            toolchain(&format!("[toolchain]\nchannel = \"{channel}\"\n"), "1.95").unwrap().is_some()
+        };
+        assert!(!found("1.95.0"));
+        for bad in ["stable", "1.95", "1.94.0", "1.950.0", "1.95.0-beta"] {
+            assert!(found(bad), "{bad}");
+        }
+        assert!(toolchain("", "1.95").unwrap().is_some());
     }
 
     #[test]
