@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 
@@ -60,6 +60,15 @@ impl Partition {
         entry[12..].copy_from_slice(&(self.size * MIB / SECTOR).to_le_bytes());
         entry
     }
+}
+
+/// The chore: a disk of one's own at `file`, which must not be there yet.
+pub(crate) fn chore(file: &Path) -> Result<ExitCode> {
+    ensure!(!file.exists(), "{} is there already: it may be somebody's guest", file.display());
+    let disk = linux_disk(Xen::default())?;
+    fs::copy(&disk, file).with_context(|| format!("cannot write {}", file.display()))?;
+    println!("{}", file.display());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A disk that boots Linux; whoever runs it takes a copy.

@@ -45,10 +45,15 @@ enum Chore {
     Dom0(lab::Command),
     /// Build the stubdomain image into target/image/
     Image,
+    /// Make a disk for a guest: a boot loader, Debian's kernel, and an init that tells how it is
+    Guest {
+        /// The disk
+        file: PathBuf,
+    },
     /// Formatting, lints, documentation and house rules
     Tidy,
     /// Check the commands that the documentation shows, and make the book into target/book/
-    Docs,
+    Docs(docs::Args),
     /// Bans, licences, sources and advisories of the crates of others: cargo-deny, installed once
     Deny,
 }
@@ -62,8 +67,9 @@ fn main() -> ExitCode {
             println!("{}", dir.display());
             ExitCode::SUCCESS
         }),
+        Chore::Guest { file } => guest::chore(&file),
         Chore::Tidy => tidy::run(),
-        Chore::Docs => docs::run(),
+        Chore::Docs(args) => docs::run(&args),
         Chore::Deny => tidy::deny(),
     };
     result.unwrap_or_else(|error| {

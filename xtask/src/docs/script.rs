@@ -7,7 +7,7 @@
 //! | a block `console,fails` | each command of it must fail |
 //! | a block `console,host` | all of its commands are for the developer's machine |
 //! | a block with `file=PATH` | it is written to PATH before the commands that follow |
-//! | a comment `dom0: COMMAND` | run unseen by readers: what they have already |
+//! | a comment `dom0: COMMAND` or `host: COMMAND` | run unseen by readers: what they have already |
 
 use std::fmt::Write as _;
 
@@ -38,6 +38,8 @@ pub(super) fn steps(page: &str) -> Result<Vec<Step>> {
             Kind::Comment(comment) => {
                 if let Some(command) = comment.strip_prefix("dom0: ") {
                     steps.push(Step::Dom0 { line: piece.line, command: command.to_owned(), fails: false });
+                } else if let Some(command) = comment.strip_prefix("host: ") {
+                    steps.push(Step::Host { line: piece.line, command: command.to_owned() });
                 }
             }
             Kind::Link(_) | Kind::Code(_) => {}
