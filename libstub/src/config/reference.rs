@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::table::{Key, Status, keys};
+use super::table::{Key, Only, Status, keys};
 
 /// The reference of all keys, in Markdown.
 pub fn reference() -> String {
@@ -24,8 +24,11 @@ pub fn reference() -> String {
         ["Key", "Only", "Meaning", ""],
         |key| match key.status {
             Status::NotYet { only } => {
-                let values: Vec<String> = only.iter().map(|value| format!("`{value}`")).collect();
-                Some(vec![values.join(", ")])
+                let values = only.iter().map(|value| match value {
+                    Only::Same(key) => format!("what `{key}` is"),
+                    value => format!("`{value}`"),
+                });
+                Some(vec![values.collect::<Vec<_>>().join(", ")])
             }
             _ => None,
         },
