@@ -3,6 +3,7 @@
 //!
 //! `three_pairs A.cfg B.cfg C.cfg` creates three pairs side by side, tells what happens in each, and ends with 1 if
 //! one failed. SIGINT and SIGTERM cancel what is under way; what was made is undone before the program ends.
+#![forbid(unsafe_code)]
 
 use std::error::Error;
 use std::io;

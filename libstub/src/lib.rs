@@ -47,4 +47,5 @@ pub use lifecycle::{
 };
 pub use logs::{ConsoleLogs, LogLine, LogSource, last_words};
 pub use proto::Stage;
+pub use proto::argv::ArgvError;
 pub use xen_sys::{DomId, Kib, ShutdownReason};

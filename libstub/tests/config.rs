@@ -4,6 +4,7 @@
 //! A wrong file begins with one line for each of its faults, `# expect LINE:COLUMN CODE [near SUGGESTION]`, which
 //! is checked apart from what is printed, so that a renewed `.expected` cannot hide a wrong place. A right file may
 //! have such lines for its warnings. `UPDATE_EXPECT=1 cargo test -p libstub --test config` renews the rest.
+#![forbid(unsafe_code)]
 
 #[path = "config/invariants.rs"]
 mod invariants;

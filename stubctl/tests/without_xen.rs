@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What works on a machine that runs no Xen, and how the rest is refused there.
+#![forbid(unsafe_code)]
 
 use std::fs;
 use std::path::Path;

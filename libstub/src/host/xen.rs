@@ -23,7 +23,7 @@ use super::{disks, late_store};
 use crate::check::Facts;
 use crate::config::DiskMode;
 use crate::lifecycle::paging_pool;
-use crate::xenbus::{Batch, Op};
+use crate::xenbus::{Batch, Op, STORE_DOMAIN};
 
 /// The firmware that hvmloader starts (Debian's package seabios).
 pub(crate) const SEABIOS: &str = "/usr/share/seabios/bios-256k.bin";
@@ -72,9 +72,9 @@ impl XenHost {
 
     /// The domain that xenstored runs in, if it answers within `limit`.
     pub(crate) fn store_domain(&self, limit: Duration) -> Result<DomId, HostError> {
-        const NODE: &str = "/tool/xenstored/domid";
+        let node = STORE_DOMAIN;
         let value =
-            self.store.request_within(limit, || format!("read of {NODE}"), |store| store.read(NODE))?;
+            self.store.request_within(limit, || format!("read of {node}"), |store| store.read(node))?;
         let domid = value.and_then(|value| String::from_utf8(value).ok()?.parse().ok());
         Ok(DomId::new(domid.unwrap_or(0)))
     }

@@ -14,6 +14,9 @@ pub(crate) use vbd::{Vbd, VbdMark, state_in_words};
 /// Fires when a domain dies or is gone.
 pub(crate) const RELEASE_DOMAIN: &str = "@releaseDomain";
 
+/// The domain that xenstored runs in; absent where it is dom0.
+pub(crate) const STORE_DOMAIN: &str = "/tool/xenstored/domid";
+
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use expect_test::expect_file;
 use libstub::host::{FailureKind, Unfit};
-use libstub::{DomId, GuestConfig, ImageError, Kib, ShutdownReason};
+use libstub::{ArgvError, DomId, GuestConfig, ImageError, Kib, ShutdownReason};
 
 use super::*;
 
@@ -50,7 +50,7 @@ fn config(text: &str) -> Failure {
 
 fn failures() -> Vec<Failure> {
     let path = || PathBuf::from("/var/lib/stubctl/web.json");
-    let ready = CreateStage::Ready(Some(proto::Stage::QemuStarted));
+    let ready = CreateStage::Ready(Some(libstub::Stage::QemuStarted));
     let owed = || Owed { what: "vbd 51712 of domain 7".to_owned(), why: "blkback still holds it".to_owned() };
     let domid = DomId::new(3);
     let mebibytes = Kib::from_mib;
@@ -75,7 +75,7 @@ fn failures() -> Vec<Failure> {
             what: "/dev/loop-control is missing".to_owned(),
             remedy: "modprobe loop".to_owned(),
         }])),
-        refused(Cause::Host(host(FailureKind::StoreLost, "read of /local/domain/0/name", 111))),
+        refused(Cause::Host(host(FailureKind::StoreLost, "introduction of domain 7", 111))),
         broken(CreateStage::Guest, Cause::Host(host(FailureKind::Other, "build of guest 7", 12))).into(),
         refused(Cause::Image(ImageError::NotFound(vec!["/usr/lib/stubctl/image/4.17".into()]))),
         refused(Cause::Image(ImageError::Unusable {
@@ -97,7 +97,7 @@ fn failures() -> Vec<Failure> {
                 ..host(FailureKind::Other, "attach of /srv/web.img", 0)
             },
         }),
-        refused(Cause::Argv(proto::argv::encode(&["x".repeat(4000)]).expect_err("too long"))),
+        refused(Cause::Argv(ArgvError::TooLong { index: 1, len: 4000 })),
         broken(CreateStage::Unpause, Cause::BackendStuck { domid, devid: 51712 }).into(),
         broken(ready, Cause::StubdomFailed { report: "qemu-started: exit 1".to_owned() }).into(),
         broken(CreateStage::Ready(None), Cause::StubdomDied { reason: Some(ShutdownReason::Crash) }).into(),

@@ -9,11 +9,12 @@ use cargo_metadata::{Metadata, Package, TargetKind};
 use super::Fault;
 
 /// A member, and the members it may depend on; for whatever purpose. `xtask` runs cargo for the others instead.
+/// `stubctl image` is the image builder's own command line.
 const LAYERS: [(&str, &[&str]); 9] = [
     ("xen-sys", &[]),
     ("proto", &[]),
     ("libstub", &["proto", "xen-sys"]),
-    ("stubctl", &["libstub"]),
+    ("stubctl", &["libstub", "stub-image"]),
     ("stub-image", &["proto"]),
     ("stub-init", &["proto"]),
     ("guest-init", &["stub-init"]),
