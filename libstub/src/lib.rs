@@ -43,7 +43,8 @@ pub use journal::{DIRECTORY, ImageOrigin, Journal, JournalError};
 pub use lifecycle::{
     Canceller, Cause, CreateError, CreateStage, DestroyError, Destroyed, DiskDetails, Event, ListError,
     MemoryNeed, Milestone, Operation, Owed, Pair, PairDetails, PairInfo, PairState, Preflight, PreflightDisk,
-    Progress, ShowError, StubdomReport, create, destroy, is_alive, list, preflight, show,
+    Progress, ReapError, ReapOptions, Reaped, ReapedPair, Remains, ShowError, StubdomReport, create, destroy,
+    is_alive, list, preflight, reap, show,
 };
 pub use logs::{ConsoleLogs, LogLine, LogSource, last_words};
 pub use proto::Stage;

@@ -5,6 +5,7 @@
 mod front;
 mod library;
 mod order;
+mod reap;
 mod sweep;
 
 use std::path::Path;
@@ -57,6 +58,11 @@ impl Bench {
         let name = Name::new("g").expect("a name");
         let operation = libstub::destroy(Box::new(self.host.clone()), self.journal.clone(), name);
         operation.expect("an event loop").wait(|_| {}).expect("an event loop")
+    }
+
+    /// The file of the pair's record.
+    fn record(&self) -> std::path::PathBuf {
+        self.directory.path().join("journal/g.json")
     }
 
     /// What is left of anything: on the host, and in the journal.

@@ -22,6 +22,7 @@ use xen_sys::{DomId, DomainInfo, EvtchnPort, Gfn, Kib};
 
 pub use xen::XenHost;
 pub(crate) use xen::{SEABIOS, hvmloader};
+pub use xen_sys::DomainKind;
 
 use crate::code::Code;
 use crate::config::DiskMode;
@@ -148,6 +149,8 @@ pub trait Hypervisor {
 pub trait Xenstore {
     /// The value of a node; `None` if there is none.
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, HostError>;
+    /// The names below a node; none if there is no such node.
+    fn list(&self, path: &str) -> Result<Vec<String>, HostError>;
     /// Does all of a batch, or nothing of it.
     fn apply(&self, batch: &Batch) -> Result<(), HostError>;
     /// Tells xenstored about a domain's ring.

@@ -255,6 +255,13 @@ impl Xenstore for XenHost {
         self.store.request(|| format!("read of {path}"), move |store| store.read(&node))
     }
 
+    fn list(&self, path: &str) -> Result<Vec<String>, HostError> {
+        tell("list", path);
+        let node = path.to_owned();
+        let list = move |store: &Store| Ok(store.list(&node)?.unwrap_or_default());
+        self.store.request(|| format!("list of {path}"), list)
+    }
+
     fn apply(&self, batch: &Batch) -> Result<(), HostError> {
         for op in batch.ops() {
             match op {

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 use xen_sys::{DomId, Kib};
 
@@ -54,13 +55,21 @@ pub enum JournalError {
         /// Why it failed.
         source: io::Error,
     },
-    /// A record is not one that this library can read.
+    /// A record is damaged.
     #[error("the record {} cannot be read: {reason}", path.display())]
     Unreadable {
         /// The record.
         path: PathBuf,
         /// Why.
         reason: String,
+    },
+    /// A record is from a release that this library does not know.
+    #[error("the record {} has version {version}, this is made for {VERSION}", path.display())]
+    OtherVersion {
+        /// The record.
+        path: PathBuf,
+        /// Its version.
+        version: u64,
     },
 }
 
@@ -71,6 +80,7 @@ impl JournalError {
             Self::Busy(_) => Code::PairBusy,
             Self::Io { .. } => Code::JournalIo,
             Self::Unreadable { .. } => Code::JournalUnreadable,
+            Self::OtherVersion { .. } => Code::JournalVersion,
         }
     }
 }
@@ -89,6 +99,9 @@ pub(crate) struct Record {
     pub(crate) vbds: Vec<VbdMark>,
     /// All that was left to do was to unpause the guest.
     pub(crate) complete: bool,
+    /// Its removal has begun.
+    #[serde(default)]
+    pub(crate) ending: bool,
     #[serde(default)]
     pub(crate) origin: Origin,
 }
@@ -120,6 +133,7 @@ impl Record {
             vcpus,
             vbds: Vec::new(),
             complete: false,
+            ending: false,
             origin: Origin::default(),
         }
     }
@@ -189,6 +203,24 @@ impl Journal {
         }
     }
 
+    /// Moves a damaged record out of the way, to a name that says so; gives that name, or none if it is mended or gone.
+    pub(crate) fn set_aside(&self, record: &Path, dry_run: bool) -> Result<Option<PathBuf>, JournalError> {
+        let name = record.file_stem().and_then(|stem| Name::new(&stem.to_string_lossy()).ok());
+        let Some(name) = name else { return Ok(None) };
+        let to = (1..).map(|number| self.directory.join(format!("{name}.damaged.{number}")));
+        let Some(to) = to.into_iter().find(|to| !to.exists()) else { return Ok(None) };
+        if dry_run {
+            return if self.is_claimed(&name)? { Err(JournalError::Busy(name)) } else { Ok(Some(to)) };
+        }
+        let _claim = self.claim(&name)?;
+        if !matches!(self.find(&name), Err(JournalError::Unreadable { .. })) {
+            return Ok(None);
+        }
+        fs::rename(record, &to).map_err(|error| io_error("move away", record, error))?;
+        self.sync_directory()?;
+        Ok(Some(to))
+    }
+
     /// The record of a pair.
     pub(crate) fn find(&self, name: &Name) -> Result<Option<Record>, JournalError> {
         read(&self.path(name))
@@ -232,11 +264,13 @@ fn read(path: &Path) -> Result<Option<Record>, JournalError> {
         Err(error) => return Err(io_error("read", path, error)),
     };
     let unreadable = |reason: String| JournalError::Unreadable { path: path.to_owned(), reason };
-    let record: Record = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
-    if record.version != VERSION {
-        return Err(unreadable(format!("it has version {}, this is made for {VERSION}", record.version)));
+    let value: Value = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+    match value["version"].as_u64() {
+        Some(version) if version == u64::from(VERSION) => {}
+        Some(version) => return Err(JournalError::OtherVersion { path: path.to_owned(), version }),
+        None => return Err(unreadable("it has no version".to_owned())),
     }
-    Ok(Some(record))
+    serde_json::from_value(value).map(Some).map_err(|error| unreadable(error.to_string()))
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> JournalError {

@@ -17,6 +17,9 @@ pub enum Cause {
     /// The config asks for what cannot be.
     #[error("the config cannot be served: {}", .0.join("; "))]
     Config(Vec<String>),
+    /// Something is left of an earlier pair of this name, and could not be removed.
+    #[error("an earlier pair of this name is not gone")]
+    LeftBehind,
     /// A pair of this name is recorded already.
     #[error("a pair of this name is recorded already")]
     PairExists,
@@ -114,6 +117,7 @@ impl Cause {
     pub fn code(&self) -> Code {
         match self {
             Self::Config(_) => Code::ConfigValue,
+            Self::LeftBehind => Code::LeftBehind,
             Self::PairExists => Code::PairExists,
             Self::Unfit(_) => Code::HostUnfit,
             Self::Image(error) => error.code(),

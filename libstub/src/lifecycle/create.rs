@@ -54,6 +54,8 @@ pub struct Event {
 /// What can happen during a create.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Milestone {
+    /// What was left of an earlier pair of the name is removed.
+    Reaped,
     /// Guest and stubdomain exist, empty and paused.
     ShellsCreated {
         /// The guest.
@@ -83,6 +85,7 @@ impl fmt::Display for Milestone {
             Self::ShellsCreated { guest, stubdom } => {
                 write!(f, "shells created: guest {guest}, stubdom {stubdom}")
             }
+            Self::Reaped => f.write_str("the remains of an earlier pair are removed"),
             Self::StubdomBuilt => f.write_str("stubdom built"),
             Self::StubdomUnpaused => f.write_str("stubdom unpaused"),
             Self::GuestBuilt => f.write_str("guest built"),

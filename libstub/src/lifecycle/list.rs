@@ -142,7 +142,7 @@ fn state(record: &Record, guest: Option<&DomainInfo>, stubdom: Option<&DomainInf
     let (guest_life, stubdom_life) = (Life::of(guest, &record.guest), Life::of(stubdom, &record.stubdom));
     match (guest_life, stubdom_life) {
         (Life::Gone, Life::Gone) => PairState::Gone,
-        _ if !record.complete => PairState::Incomplete,
+        _ if !record.complete || record.ending => PairState::Incomplete,
         (Life::Shutdown(ShutdownReason::Crash | ShutdownReason::Watchdog), _) => PairState::Crashed,
         (Life::Shutdown(_) | Life::Gone, _) => PairState::ShutDown,
         (Life::Alive, Life::Shutdown(_) | Life::Gone) => PairState::StubdomDead,

@@ -30,6 +30,7 @@ mod observe;
 mod operation;
 mod plan;
 mod preflight;
+mod reap;
 mod show;
 mod teardown;
 
@@ -40,6 +41,7 @@ pub use operation::{Canceller, Operation, Progress};
 pub use plan::MemoryNeed;
 pub(crate) use plan::paging_pool;
 pub use preflight::{Preflight, PreflightDisk, preflight};
+pub use reap::{ReapError, ReapOptions, Reaped, ReapedPair, Remains, reap};
 pub(crate) use show::domains_of;
 pub use show::{DiskDetails, PairDetails, ShowError, StubdomReport, is_alive, show};
 pub use teardown::{DestroyError, Destroyed, Owed, destroy};

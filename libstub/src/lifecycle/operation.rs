@@ -113,9 +113,10 @@ impl<T: Send + 'static, E: Send + 'static> Operation<T, E> {
         let (reply, replies) = channel();
         let wake = Arc::clone(&waker);
         let span = tracing::Span::current();
-        std::thread::Builder::new()
-            .name("stub-worker".to_owned())
-            .spawn(move || span.in_scope(|| work(task, &job_queue, &reply, &wake)))?;
+        std::thread::Builder::new().name("stub-worker".to_owned()).spawn(move || {
+            let _wake = WakeAtEnd(Arc::clone(&wake));
+            span.in_scope(|| work(task, &job_queue, reply, &wake));
+        })?;
         let cancel = Arc::new(AtomicBool::new(false));
         let _ = jobs.send(Job::Prepare(Arc::clone(&cancel)));
         Ok(Self { poll, jobs, replies, waker, cancel, state: State::Working })
@@ -277,10 +278,20 @@ impl Canceller {
     }
 }
 
+/// Lets the loop notice that its worker is gone, however it ended: a panic while it undoes must not leave a caller
+/// waiting for an answer for ever.
+struct WakeAtEnd(Arc<Waker>);
+
+impl Drop for WakeAtEnd {
+    fn drop(&mut self) {
+        let _ = self.0.wake();
+    }
+}
+
 fn work<T: Task>(
     mut task: T,
     jobs: &Receiver<Job>,
-    replies: &Sender<Reply<T::Output, T::Error>>,
+    replies: Sender<Reply<T::Output, T::Error>>,
     waker: &Waker,
 ) {
     // A reply that nobody takes belongs to an operation that was dropped; its abort is in the queue.

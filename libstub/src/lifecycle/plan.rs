@@ -9,10 +9,11 @@ use uuid::Uuid;
 use xen_sys::{DomId, Kib};
 
 use super::cause::Cause;
+use super::reap::{self, Remains};
 use crate::config::GuestConfig;
 use crate::host::{Host, PvSpec};
 use crate::image::{Image, ImageError};
-use crate::journal::Journal;
+use crate::journal::{Journal, Record};
 use crate::qemu_args::qemu_args;
 
 /// Memory that Xen itself needs for a domain beside what the domain sees.
@@ -65,8 +66,13 @@ pub(crate) fn paging_pool(memory: Kib, vcpus: u32) -> Kib {
     Kib::new(4 * (256 * u64::from(vcpus) + memory.get() / 1024))
 }
 
-/// Checks a config against the host.
-pub(super) fn plan(host: &dyn Host, journal: &Journal, config: &GuestConfig) -> Result<Plan, Cause> {
+/// Checks a config against the host. What is left of an earlier pair of its name is given to `clear`.
+pub(super) fn plan(
+    host: &dyn Host,
+    journal: &Journal,
+    config: &GuestConfig,
+    clear: impl FnOnce(Record) -> Result<(), Cause>,
+) -> Result<Plan, Cause> {
     let wrong = config.faults();
     if !wrong.is_empty() {
         return Err(Cause::Config(wrong));
@@ -81,12 +87,16 @@ pub(super) fn plan(host: &dyn Host, journal: &Journal, config: &GuestConfig) -> 
     }
     let guest_uuid = config.uuid.unwrap_or_else(Uuid::new_v4);
     let boot_id = host.boot_id()?;
-    // A record of an earlier boot names nothing that still exists; it is written over.
-    if journal.find(&config.name)?.is_some_and(|record| record.boot_id == boot_id) {
-        return Err(Cause::PairExists);
+    argv::encode(&qemu_args(config, LONGEST_DOMID))?;
+    if let Some(record) = journal.find(&config.name)? {
+        match reap::remains(&record, &host.domains()?, &boot_id) {
+            // It names nothing that still exists, and is written over.
+            Some(Remains::EarlierBoot) => {}
+            Some(Remains::Unfinished | Remains::Gone | Remains::Orphan) => clear(record)?,
+            None => return Err(Cause::PairExists),
+        }
     }
     check_names(host, config, guest_uuid)?;
-    argv::encode(&qemu_args(config, LONGEST_DOMID))?;
     let memory = MemoryNeed::new(config.memory, config.max_memory(), config.vcpus, image.memory);
     let free = host.free_memory()?;
     if free < memory.total() {

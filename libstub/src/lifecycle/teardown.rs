@@ -134,6 +134,13 @@ impl Task for Destruction {
 pub(super) fn teardown(host: &dyn Host, journal: &Journal, claim: &Claim, record: &mut Record) -> Outcome {
     let (guest, stubdom) = (record.guest.domid.map(DomId::get), record.stubdom.domid.map(DomId::get));
     let _in = tracing::info_span!("teardown", pair = %record.name, guest, stubdom).entered();
+    if !record.ending {
+        record.ending = true;
+        // What cannot be written now cannot keep a pair from being ended.
+        if let Err(error) = journal.write(record, claim) {
+            tracing::warn!(%error, "the end of a pair is not recorded");
+        }
+    }
     let mut outcome = Outcome::default();
     match host.boot_id() {
         Ok(id) if id != record.boot_id => {

@@ -4,10 +4,12 @@
 //! A [`Batch`] is a transaction as data: what a create writes can be looked at and compared before it is done.
 
 mod batch;
+mod mark;
 mod nodes;
 mod vbd;
 
 pub use batch::{Batch, Op};
+pub(crate) use mark::{Mark, Role};
 pub(crate) use nodes::{Stubdom, connect, qemu_release, shell, target};
 pub(crate) use vbd::{Vbd, VbdMark, state_in_words};
 
@@ -20,12 +22,13 @@ pub(crate) const STORE_DOMAIN: &str = "/tool/xenstored/domid";
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
+    use std::path::Path;
 
     use uuid::Uuid;
     use xen_sys::{DomId, EvtchnPort, Gfn, Kib, PermissionAccess};
 
     use super::*;
-    use crate::config::{DiskMode, Vdev};
+    use crate::config::{DiskMode, Name, Vdev};
     use crate::host::{Built, Ring};
 
     /// The reviewed nodes, values and permissions of a pair; `n5,r6` is: owned by 5, others nothing, 6 reads.
@@ -62,7 +65,16 @@ mod tests {
         let vdev = Vdev::parse("xvda").expect("a vdev");
         let vbd = Vbd { domid: guest, vdev, mode: DiskMode::ReadWrite, bootable: true, major: 7, minor: 26 };
         let mut text = String::new();
-        render(&mut text, "shell of the guest", &shell(guest, uuid, "g"));
+        render(
+            &mut text,
+            "shell of the guest",
+            &shell(
+                guest,
+                uuid,
+                "g",
+                &Mark::new(&Name::new("g").expect("a name"), Role::Guest, Path::new("/journal")),
+            ),
+        );
         render(
             &mut text,
             "guest connected",

@@ -6,19 +6,21 @@ use uuid::Uuid;
 use xen_sys::{DomId, Kib};
 
 use super::batch::{Access, Batch};
+use super::mark::Mark;
 use crate::host::Built;
 
 /// How much a console may buffer in xenconsoled.
 const CONSOLE_LIMIT: &str = "1048576";
 
 /// A domain's skeleton, before it is built: what names it, and what it may write itself.
-pub(crate) fn shell(domid: DomId, uuid: Uuid, name: &str) -> Batch {
+pub(crate) fn shell(domid: DomId, uuid: Uuid, name: &str, mark: &Mark) -> Batch {
     let home = keys::home(domid.get());
     let vm = keys::vm(&uuid.to_string());
     let mut batch = Batch::default();
     batch.remove(&home);
     batch.remove(&vm);
     batch.node(&home, Access::Readable(domid));
+    mark.write(domid, &mut batch);
     batch.node(&vm, Access::Readable(domid));
     batch.write(format!("{vm}/uuid"), uuid.to_string());
     batch.write(format!("{vm}/name"), name);

@@ -91,9 +91,14 @@ impl VbdMark {
         format!("{}/backend/vbd/{}/{}", keys::home(DomId::DOM0.get()), self.domid, self.devid)
     }
 
-    /// The directory of all vbds of the domain in dom0's tree.
+    /// The directory of all vbds of this one's domain in dom0's tree.
     pub(crate) fn backends(&self) -> String {
-        format!("{}/backend/vbd/{}", keys::home(DomId::DOM0.get()), self.domid)
+        Self::directory(self.domid)
+    }
+
+    /// The directory of all vbds of a domain in dom0's tree.
+    pub(crate) fn directory(domid: DomId) -> String {
+        format!("{}/backend/vbd/{domid}", keys::home(DomId::DOM0.get()))
     }
 
     /// Makes blkback let go without the domain's consent: its frontend vanishes, and state 5 in the same

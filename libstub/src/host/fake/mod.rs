@@ -47,6 +47,8 @@ pub enum Fault {
     After(usize),
     /// The n-th and all after it.
     From(usize),
+    /// The process dies at the n-th: it makes no call from there on.
+    Die(usize),
 }
 
 /// A handle on a host in memory; clones share it.
@@ -138,6 +140,10 @@ impl FakeHost {
         match world.fault {
             Fault::Once(at) if number == at => return Err(failed()),
             Fault::From(at) if number >= at => return Err(failed()),
+            Fault::Die(at) if number >= at => {
+                drop(world);
+                std::panic::panic_any(format!("died at call {at}"));
+            }
             _ => {}
         }
         let done = effect(&mut world);
@@ -213,7 +219,8 @@ impl Hypervisor for FakeHost {
 
     fn unpause(&self, domid: DomId) -> Result<(), HostError> {
         self.call(format!("unpause {domid}"), |world| {
-            world.domain(domid, "unpause")?.paused = false;
+            let info = world.domain(domid, "unpause")?;
+            (info.paused, info.cpu_time) = (false, std::time::Duration::from_millis(1));
             world.play();
             Ok(())
         })
@@ -239,6 +246,15 @@ impl Hypervisor for FakeHost {
 impl Xenstore for FakeHost {
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
         self.call(format!("read {path}"), |world| Ok(world.store.get(path).map(|(value, _)| value.clone())))
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<String>, HostError> {
+        let below = format!("{path}/");
+        self.call(format!("list {path}"), |world| {
+            let names = world.store.keys().filter_map(|node| node.strip_prefix(&below)?.split('/').next());
+            let names: std::collections::BTreeSet<String> = names.map(str::to_owned).collect();
+            Ok(names.into_iter().collect())
+        })
     }
 
     fn apply(&self, batch: &Batch) -> Result<(), HostError> {

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The worker's side of a create: the steps in their order, each journalled before it is taken.
 
-use std::path::Path;
+mod steps;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use proto::{Stage, argv, keys, manifest};
-use xen_sys::{DomId, DomainKind, Gfn};
+use proto::Stage;
+use xen_sys::{DomId, Gfn};
 
 use super::cause::Cause;
 use super::create::{Clock, CreateError, CreateStage, Event, Milestone, Pair};
@@ -15,12 +16,11 @@ use super::observe::{self, Observation, Verdict};
 use super::operation::{Job, Reply, Task};
 use super::plan::{self, Plan};
 use super::teardown::{self, Outcome};
-use crate::config::{DiskMode, GuestConfig, Vdev};
+use crate::config::GuestConfig;
 use crate::console;
-use crate::host::{BackendState, BlockDevice, Host, HvmSpec, NewDomain};
-use crate::journal::{Claim, DomainMark, Journal, Origin, Record};
-use crate::qemu_args::qemu_args;
-use crate::xenbus::{self, Stubdom, Vbd, VbdMark};
+use crate::host::{BackendState, BlockDevice, Host};
+use crate::journal::{Claim, DomainMark, Journal, Record};
+use crate::xenbus::VbdMark;
 
 /// The stubdomain has one vCPU, as libxl gives it.
 const STUBDOM_VCPUS: u32 = 1;
@@ -45,6 +45,8 @@ pub(super) struct Creation {
     /// Disks that blkback may not have opened yet.
     held: Vec<(VbdMark, BlockDevice)>,
     reached: Option<Stage>,
+    /// What became of an earlier pair of the name.
+    left: Outcome,
 }
 
 /// What the steps after the shells work with.
@@ -76,6 +78,7 @@ impl Creation {
             console: None,
             held: Vec::new(),
             reached: None,
+            left: Outcome::default(),
         }
     }
 
@@ -83,6 +86,9 @@ impl Creation {
         let clock = self.clock;
         let tell = |milestone| emit(clock.event(milestone));
         let (plan, disks) = self.stage(CreateStage::Preflight, Self::preflight)?;
+        if !self.left.undone.is_empty() {
+            tell(Milestone::Reaped);
+        }
         let waits_for_go = plan.image.waits_for_go;
         let pieces = self.stage(CreateStage::Shells, |this| this.shells(plan, disks))?;
         let Pieces { guest, stubdom, .. } = pieces;
@@ -138,7 +144,14 @@ impl Creation {
 
     fn preflight(&mut self) -> Result<(Plan, Vec<BlockDevice>), Cause> {
         let claim = self.journal.claim(&self.config.name)?;
-        let plan = plan::plan(self.host.as_ref(), &self.journal, &self.config)?;
+        let (host, journal) = (self.host.as_ref(), &self.journal);
+        let mut left = Outcome::default();
+        let plan = plan::plan(host, journal, &self.config, |mut record| {
+            left = teardown::teardown(host, journal, &claim, &mut record);
+            if left.owed.is_empty() { Ok(()) } else { Err(Cause::LeftBehind) }
+        });
+        self.left = left;
+        let plan = plan?;
         self.claim = Some(claim);
         // A disk that somebody else writes is refused before there are domains; until blkback takes them, loop
         // devices are held by this process alone, and go with it.
@@ -156,114 +169,6 @@ impl Creation {
             change(record);
             self.journal.write(record, claim)?;
         }
-        Ok(())
-    }
-
-    fn shells(&mut self, plan: Plan, disks: Vec<BlockDevice>) -> Result<Pieces, Cause> {
-        let GuestConfig { name, memory, vcpus, .. } = &self.config;
-        let (name, vcpus) = (name.clone(), *vcpus);
-        let mut record = Record::new(&name, plan.guest_uuid, *memory, vcpus, plan.boot_id.clone());
-        record.origin = Origin::new(&self.config, &plan.image);
-        let stubdom_uuid = record.stubdom.uuid;
-        self.record = Some(record);
-        self.note(|_| {})?;
-        let guest =
-            self.shell(NewDomain { uuid: plan.guest_uuid, kind: DomainKind::Hvm, vcpus }, name.as_str())?;
-        let new = NewDomain { uuid: stubdom_uuid, kind: DomainKind::Pv, vcpus: STUBDOM_VCPUS };
-        let stubdom = self.shell(new, &name.stubdom())?;
-        Ok(Pieces { plan, disks, guest, stubdom })
-    }
-
-    fn shell(&mut self, new: NewDomain, name: &str) -> Result<DomId, Cause> {
-        let domid = self.host.create_domain(&new)?;
-        self.note(|record| {
-            let mark = if record.guest.uuid == new.uuid { &mut record.guest } else { &mut record.stubdom };
-            mark.domid = Some(domid);
-        })?;
-        let role = if new.kind == DomainKind::Hvm { "guest" } else { "stubdom" };
-        tracing::Span::current().record(role, domid.get());
-        self.host.apply(&xenbus::shell(domid, new.uuid, name))?;
-        Ok(domid)
-    }
-
-    fn stubdom(&mut self, pieces: &Pieces) -> Result<(), Cause> {
-        self.stage(CreateStage::Stubdom, |this| this.build_stubdom(pieces))?;
-        self.stage(CreateStage::Rootfs, |this| this.rootfs(pieces))
-    }
-
-    fn build_stubdom(&mut self, pieces: &Pieces) -> Result<(), Cause> {
-        let (stubdom, guest) = (pieces.stubdom, pieces.guest);
-        let built = self.host.build_pv(stubdom, &pieces.plan.stubdom)?;
-        self.console = Some((stubdom, built.console.gfn));
-        let memory = pieces.plan.stubdom.memory;
-        let mut nodes = xenbus::connect(stubdom, memory, memory, STUBDOM_VCPUS, &built);
-        // Linux reads `target` once, when it boots: it must be there before the stubdomain runs.
-        nodes.extend(xenbus::target(self.ids(pieces)));
-        self.host.apply(&nodes)?;
-        self.host.introduce(stubdom, built.store)?;
-        self.host.set_target(stubdom, guest)?;
-        // Registered before the stubdomain runs: no death and no ready key comes unseen.
-        self.host.watch(xenbus::RELEASE_DOMAIN, "death")?;
-        self.host.watch(&keys::device_model(stubdom.get(), guest.get()), "stubdom")?;
-        Ok(())
-    }
-
-    fn ids(&self, pieces: &Pieces) -> Stubdom {
-        Stubdom { domid: pieces.stubdom, guest: pieces.guest, guest_uuid: pieces.plan.guest_uuid }
-    }
-
-    fn rootfs(&mut self, pieces: &Pieces) -> Result<(), Cause> {
-        let Some(rootfs) = &pieces.plan.image.rootfs else { return Ok(()) };
-        let rootfs = rootfs.clone();
-        if let Some(vdev) = Vdev::parse(manifest::ROOTFS_VDEV) {
-            let device = self.open(&rootfs, DiskMode::ReadOnly)?;
-            self.attach(pieces.stubdom, vdev, DiskMode::ReadOnly, false, &device)?;
-        }
-        Ok(())
-    }
-
-    fn open(&self, path: &Path, mode: DiskMode) -> Result<BlockDevice, Cause> {
-        self.host.attach(path, mode).map_err(|source| Cause::Disk { path: path.to_owned(), source })
-    }
-
-    fn attach(
-        &mut self,
-        domid: DomId,
-        vdev: Vdev,
-        mode: DiskMode,
-        bootable: bool,
-        device: &BlockDevice,
-    ) -> Result<(), Cause> {
-        let vbd = Vbd { domid, vdev, mode, bootable, major: device.major, minor: device.minor };
-        self.note(|record| record.vbds.push(vbd.mark()))?;
-        // Held before blkback hears of it: the number must not become somebody else's meanwhile.
-        self.held.push((vbd.mark(), device.clone()));
-        self.host.apply(&vbd.create())?;
-        Ok(())
-    }
-
-    fn guest(&mut self, pieces: &Pieces) -> Result<(), Cause> {
-        let GuestConfig { memory, vcpus, .. } = self.config;
-        let spec = HvmSpec { memory, max_memory: self.config.max_memory(), vcpus };
-        let built = self.host.build_hvm(pieces.guest, &spec)?;
-        self.host.apply(&xenbus::connect(pieces.guest, spec.memory, spec.max_memory, vcpus, &built))?;
-        self.host.introduce(pieces.guest, built.store)?;
-        Ok(())
-    }
-
-    fn devices(&mut self, pieces: &Pieces) -> Result<(), Cause> {
-        self.host.set_store_target(pieces.stubdom, pieces.guest)?;
-        for (index, disk) in self.config.disks.clone().iter().enumerate() {
-            // One block device under both vbds: two would not see each other's writes.
-            let device = &pieces.disks[index];
-            self.attach(pieces.guest, disk.vdev, disk.mode, index == 0, device)?;
-            if let Some(vdev) = Vdev::in_stubdom(index) {
-                self.attach(pieces.stubdom, vdev, disk.mode, false, device)?;
-            }
-        }
-        let args = qemu_args(&self.config, pieces.guest);
-        let argv = argv::encode(&args)?;
-        self.host.apply(&xenbus::qemu_release(self.ids(pieces), &argv))?;
         Ok(())
     }
 
@@ -333,7 +238,7 @@ impl Creation {
                 record.complete = false;
                 teardown::teardown(self.host.as_ref(), &self.journal, claim, record)
             }
-            _ => Outcome::default(),
+            _ => std::mem::take(&mut self.left),
         };
         // Only now: until the domains are gone, blkback may still be about to open what is held.
         self.held.clear();

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Paying what is owed: pairs whose create or destroy did not end, and domains of ours whose record is lost.
+//!
+//! Nothing is touched that a running operation has claimed, that another journal knows, or that bears no mark of
+//! ours. A reap that was ended itself is finished by the next one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use uuid::Uuid;
+use xen_sys::{DomId, DomainInfo, Kib};
+
+use super::observe::Life;
+use super::operation::{Job, Operation, Reply, Task};
+use super::teardown::{Outcome, Owed, teardown};
+use crate::code::Code;
+use crate::config::Name;
+use crate::host::{Host, HostError};
+use crate::journal::{Journal, JournalError, Record};
+use crate::xenbus::{Mark, Role, VbdMark};
+
+/// What to reap.
+#[derive(Debug, Clone, Default)]
+pub struct ReapOptions {
+    /// This pair only.
+    pub name: Option<Name>,
+    /// Only tell what would be done.
+    pub dry_run: bool,
+}
+
+/// What was, or would be, reaped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reaped {
+    /// The pairs of which something was left.
+    pub pairs: Vec<ReapedPair>,
+    /// Records that nobody can read; they were moved to these files.
+    pub set_aside: Vec<PathBuf>,
+    /// Pairs that another operation works on.
+    pub busy: Vec<Name>,
+}
+
+/// A pair of which something was left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReapedPair {
+    /// Its name.
+    pub name: Name,
+    /// Why it was reaped.
+    pub why: Remains,
+    /// What was removed, in order.
+    pub undone: Vec<String>,
+    /// What could not be removed; it is recorded, and the next reap tries again.
+    pub owed: Vec<Owed>,
+}
+
+/// What was left of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remains {
+    /// Its create or destroy did not end.
+    Unfinished,
+    /// Its domains are gone, by another hand than ours.
+    Gone,
+    /// It was of an earlier boot of the host: only its record was left.
+    EarlierBoot,
+    /// Its domains bear our mark, and no record names them.
+    Orphan,
+}
+
+impl Remains {
+    /// As users and scripts read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unfinished => "unfinished",
+            Self::Gone => "gone",
+            Self::EarlierBoot => "earlier-boot",
+            Self::Orphan => "orphan",
+        }
+    }
+}
+
+/// Why nothing could be reaped.
+#[derive(Debug, thiserror::Error)]
+pub enum ReapError {
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Xen or xenstored cannot be asked.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A defect of this library; what was begun is recorded.
+    #[error("the worker of this operation panicked: {0}")]
+    Panicked(String),
+}
+
+impl ReapError {
+    /// The failure under its stable name.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Journal(error) => error.code(),
+            Self::Host(error) => error.code(),
+            Self::Panicked(_) => Code::Internal,
+        }
+    }
+}
+
+/// Removes what is left of pairs that did not end well.
+///
+/// # Errors
+/// [`std::io::Error`] if no event loop or worker can be made; all else comes as the operation's result. What could
+/// not be removed is no error: it is in the result as owed.
+pub fn reap(
+    host: Box<dyn Host>,
+    journal: Journal,
+    options: ReapOptions,
+) -> std::io::Result<Operation<Reaped, ReapError>> {
+    Operation::start(Reaping { host, journal, options, reaped: Reaped::default() })
+}
+
+/// What of a record is to be removed, if anything is.
+pub(super) fn remains(record: &Record, domains: &[DomainInfo], boot_id: &str) -> Option<Remains> {
+    let alive = |uuid: Uuid| domains.iter().any(|info| info.uuid == uuid);
+    // Its record was complete, and whoever was about to unpause it died: it has never run.
+    let unstarted =
+        |info: &DomainInfo| info.uuid == record.guest.uuid && info.paused && info.cpu_time == Duration::ZERO;
+    if record.boot_id != boot_id {
+        Some(Remains::EarlierBoot)
+    } else if record.ending || !record.complete || domains.iter().any(unstarted) {
+        Some(Remains::Unfinished)
+    } else if !alive(record.guest.uuid) && !alive(record.stubdom.uuid) {
+        Some(Remains::Gone)
+    } else {
+        None
+    }
+}
+
+struct Reaping {
+    host: Box<dyn Host>,
+    journal: Journal,
+    options: ReapOptions,
+    reaped: Reaped,
+}
+
+impl Reaping {
+    fn reap(&mut self) -> Result<(), ReapError> {
+        let boot_id = self.host.boot_id()?;
+        let domains = self.host.domains()?;
+        let (records, unreadable) = self.journal.all()?;
+        for record in &records {
+            match remains(record, &domains, &boot_id) {
+                Some(why) if self.wanted(&record.name) => self.record(&record.name, why)?,
+                _ => {}
+            }
+        }
+        for error in &unreadable {
+            if let JournalError::Unreadable { path, .. } = error {
+                self.set_aside(path)?;
+            }
+        }
+        // Read again: what a killed reap or create left recorded was paid above.
+        let known: BTreeSet<Uuid> = self
+            .journal
+            .all()?
+            .0
+            .iter()
+            .flat_map(|record| [record.guest.uuid, record.stubdom.uuid])
+            .collect();
+        for (name, pair) in self.orphans(&known)? {
+            self.orphan(&name, &pair, &boot_id)?;
+        }
+        Ok(())
+    }
+
+    fn wanted(&self, name: &Name) -> bool {
+        self.options.name.as_ref().is_none_or(|wanted| wanted == name)
+    }
+
+    fn record(&mut self, name: &Name, why: Remains) -> Result<(), ReapError> {
+        if self.options.dry_run {
+            if self.journal.is_claimed(name)? {
+                self.reaped.busy.push(name.clone());
+            } else {
+                self.tell(name, why, Outcome::default());
+            }
+            return Ok(());
+        }
+        let claim = match self.journal.claim(name) {
+            Err(JournalError::Busy(name)) => {
+                self.reaped.busy.push(name);
+                return Ok(());
+            }
+            claim => claim?,
+        };
+        // Whoever had the name before may have ended it meanwhile.
+        let (domains, boot_id) = (self.host.domains()?, self.host.boot_id()?);
+        let Some(mut record) = self.journal.find(name)? else { return Ok(()) };
+        if let Some(why) = remains(&record, &domains, &boot_id) {
+            let outcome = teardown(self.host.as_ref(), &self.journal, &claim, &mut record);
+            self.tell(name, why, outcome);
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, name: &Name, why: Remains, outcome: Outcome) {
+        let Outcome { undone, owed } = outcome;
+        self.reaped.pairs.push(ReapedPair { name: name.clone(), why, undone, owed });
+    }
+
+    fn set_aside(&mut self, record: &std::path::Path) -> Result<(), ReapError> {
+        let name = record.file_stem().and_then(|stem| Name::new(&stem.to_string_lossy()).ok());
+        if name.as_ref().is_none_or(|name| !self.wanted(name)) {
+            return Ok(());
+        }
+        match self.journal.set_aside(record, self.options.dry_run) {
+            Err(JournalError::Busy(name)) => self.reaped.busy.push(name),
+            to => self.reaped.set_aside.extend(to?),
+        }
+        Ok(())
+    }
+
+    /// The domains with our mark that no record knows, by their pair.
+    fn orphans(&self, known: &BTreeSet<Uuid>) -> Result<BTreeMap<Name, Vec<(Role, DomainInfo)>>, ReapError> {
+        let ours = self.journal.directory().to_string_lossy();
+        let mut orphans: BTreeMap<Name, Vec<(Role, DomainInfo)>> = BTreeMap::new();
+        for info in self.host.domains()? {
+            if info.domid == DomId::DOM0 || known.contains(&info.uuid) {
+                continue;
+            }
+            if let Some(mark) = Mark::read(self.host.as_ref(), info.domid)?
+                && mark.journal == ours
+                && self.wanted(&mark.pair)
+            {
+                orphans.entry(mark.pair).or_default().push((mark.role, info));
+            }
+        }
+        Ok(orphans)
+    }
+
+    fn orphan(&mut self, name: &Name, pair: &[(Role, DomainInfo)], boot_id: &str) -> Result<(), ReapError> {
+        if self.options.dry_run {
+            if !self.journal.is_claimed(name)? {
+                self.tell(name, Remains::Orphan, Outcome::default());
+            }
+            return Ok(());
+        }
+        let claim = match self.journal.claim(name) {
+            // A create that is under way has marked its domains and may be about to write their record.
+            Err(JournalError::Busy(name)) => {
+                self.reaped.busy.push(name);
+                return Ok(());
+            }
+            claim => claim?,
+        };
+        let recorded = match self.journal.find(name) {
+            // Its own release may know these domains.
+            Err(JournalError::OtherVersion { .. }) => return Ok(()),
+            found => found?,
+        };
+        if let Some(record) = recorded {
+            if pair.iter().all(|(_, info)| [record.guest.uuid, record.stubdom.uuid].contains(&info.uuid)) {
+                // A create that began after the records were read, and ended before its name was claimed.
+                return Ok(());
+            }
+            let owed = pair.iter().map(|(role, info)| Owed {
+                what: format!("{} {}", role.as_str(), info.domid),
+                why: "another pair of its name is recorded".to_owned(),
+            });
+            let outcome = Outcome { undone: Vec::new(), owed: owed.collect() };
+            self.tell(name, Remains::Orphan, outcome);
+            return Ok(());
+        }
+        let mut record = Record::new(name, Uuid::new_v4(), Kib::new(0), 0, boot_id.to_owned());
+        record.ending = true;
+        for (role, info) in pair {
+            // Between the list and the claim the domain may have gone, and its id been given away.
+            let now = self.host.domain(info.domid)?;
+            let mark = match role {
+                Role::Guest => &mut record.guest,
+                Role::Stubdom => &mut record.stubdom,
+            };
+            mark.uuid = info.uuid;
+            if Life::of(now.as_ref(), mark) == Life::Gone {
+                continue;
+            }
+            mark.domid = Some(info.domid);
+            for devid in self.host.list(&VbdMark::directory(info.domid))? {
+                record.vbds.extend(devid.parse().ok().map(|devid| VbdMark { domid: info.domid, devid }));
+            }
+        }
+        // On disk before anything is done: if this process ends now, it is an unfinished pair.
+        self.journal.write(&record, &claim)?;
+        let outcome = teardown(self.host.as_ref(), &self.journal, &claim, &mut record);
+        self.tell(name, Remains::Orphan, outcome);
+        Ok(())
+    }
+}
+
+impl Task for Reaping {
+    type Output = Reaped;
+    type Error = ReapError;
+
+    fn run(&mut self, _: Job, _: &dyn Fn(super::Event)) -> Reply<Reaped, ReapError> {
+        Reply::Done(self.reap().map(|()| std::mem::take(&mut self.reaped)))
+    }
+
+    fn panicked(&mut self, message: String) -> ReapError {
+        ReapError::Panicked(message)
+    }
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Whatever died when, a later reap pays for it; and it touches nothing else.
+
+use libstub::host::fake::{Behaviour, Fault};
+use libstub::host::{DomainKind, Hypervisor as _, NewDomain};
+use libstub::{Cause, Name, ReapOptions, Reaped, Remains};
+use uuid::Uuid;
+
+use super::Bench;
+
+impl Bench {
+    fn reap(&self, dry_run: bool) -> Reaped {
+        let options = ReapOptions { name: None, dry_run };
+        let operation = libstub::reap(Box::new(self.host.clone()), self.journal.clone(), options);
+        operation.expect("an event loop").wait(|_| {}).expect("an event loop").expect("reaped")
+    }
+
+    /// Creates in a process that dies at its n-th call; gives whether it got that far.
+    fn create_that_dies(&self, at: usize) -> bool {
+        self.host.fail(Fault::Die(at));
+        let operation =
+            libstub::create(Box::new(self.host.clone()), self.journal.clone(), self.config.clone());
+        let died = operation.expect("an event loop").wait(|_| {}).map_or(true, |result| result.is_err());
+        self.host.fail(Fault::None);
+        died
+    }
+
+    fn destroy_that_dies(&self, at: usize) -> bool {
+        self.host.fail(Fault::Die(at));
+        let name = Name::new("g").expect("a name");
+        let operation = libstub::destroy(Box::new(self.host.clone()), self.journal.clone(), name);
+        let died = operation.expect("an event loop").wait(|_| {}).map_or(true, |result| result.is_err());
+        self.host.fail(Fault::None);
+        died
+    }
+
+    fn reap_that_dies(&self, at: usize) -> bool {
+        self.host.fail(Fault::Die(at));
+        let host = Box::new(self.host.clone());
+        let operation = libstub::reap(host, self.journal.clone(), ReapOptions::default());
+        let died = operation.expect("an event loop").wait(|_| {}).map_or(true, |result| result.is_err());
+        self.host.fail(Fault::None);
+        died
+    }
+}
+
+/// A panic is how a process dies here; its message would only be noise.
+fn quietly(run: impl FnOnce()) {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let died =
+                panic.payload().downcast_ref::<String>().is_some_and(|text| text.starts_with("died at"));
+            if !died {
+                loud(panic);
+            }
+        }));
+    });
+    run();
+}
+
+#[test]
+fn what_a_create_leaves_that_dies_at_any_call_is_reaped() {
+    quietly(|| {
+        for at in 1.. {
+            let bench = Bench::new(Behaviour::Ready);
+            if !bench.create_that_dies(at) {
+                println!("{} points of death", at - 1);
+                assert!(at > 30, "hardly a call was made");
+                return;
+            }
+            let reaped = bench.reap(false);
+            assert!(reaped.pairs.iter().all(|pair| pair.owed.is_empty()), "call {at}: {reaped:?}");
+            assert_eq!(bench.remains(), Vec::<String>::new(), "call {at}");
+            assert_eq!(bench.reap(false), Reaped::default(), "call {at}: a second reap found something");
+        }
+    });
+}
+
+#[test]
+fn a_create_after_one_that_died_at_any_call_clears_its_name_first() {
+    quietly(|| {
+        for at in 1.. {
+            let bench = Bench::new(Behaviour::Ready);
+            if !bench.create_that_dies(at) {
+                return;
+            }
+            bench.create().unwrap_or_else(|error| panic!("call {at}: {error:?}"));
+            bench.destroy().expect("destroyed");
+            assert_eq!(bench.remains(), Vec::<String>::new(), "call {at}");
+        }
+    });
+}
+
+#[test]
+fn what_a_destroy_leaves_that_dies_at_any_call_is_reaped() {
+    quietly(|| {
+        for at in 1.. {
+            let bench = Bench::new(Behaviour::Ready);
+            bench.create().expect("created");
+            if !bench.destroy_that_dies(at) {
+                println!("{} points of death", at - 1);
+                return;
+            }
+            bench.reap(false);
+            assert_eq!(bench.remains(), Vec::<String>::new(), "call {at}");
+        }
+    });
+}
+
+#[test]
+fn a_reap_that_dies_at_any_call_is_finished_by_the_next() {
+    quietly(|| {
+        for orphan in [false, true] {
+            for at in 1.. {
+                let bench = Bench::new(Behaviour::Ready);
+                if orphan {
+                    bench.create().expect("created");
+                    std::fs::remove_file(bench.record()).expect("its record is lost");
+                } else {
+                    bench.create_that_dies(25);
+                }
+                if !bench.reap_that_dies(at) {
+                    println!("{} points of death", at - 1);
+                    break;
+                }
+                bench.reap(false);
+                assert_eq!(bench.remains(), Vec::<String>::new(), "orphan {orphan}, call {at}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_reap_leaves_running_pairs_and_domains_of_others_alone() {
+    let bench = Bench::new(Behaviour::Ready);
+    bench.create().expect("created");
+    let new = NewDomain { uuid: Uuid::from_u128(1), kind: DomainKind::Hvm, vcpus: 1 };
+    bench.host.create_domain(&new).expect("somebody else's domain");
+    let before = bench.remains();
+    assert_eq!(bench.reap(false), Reaped::default());
+    assert_eq!(bench.remains(), before);
+}
+
+#[test]
+fn a_pair_whose_record_is_damaged_is_found_by_its_marks() {
+    let bench = Bench::new(Behaviour::Ready);
+    bench.create().expect("created");
+    std::fs::write(bench.record(), "{").expect("damaged");
+    let told = bench.reap(true);
+    assert_eq!(told.set_aside.len(), 1, "{told:?}");
+    assert!(bench.record().exists(), "a dry run has moved it");
+    let reaped = bench.reap(false);
+    let [pair] = &*reaped.pairs else { panic!("{reaped:?}") };
+    assert_eq!((pair.why, pair.owed.len()), (Remains::Orphan, 0), "{pair:?}");
+    assert_eq!(std::fs::read_to_string(&reaped.set_aside[0]).expect("kept"), "{");
+    std::fs::remove_file(&reaped.set_aside[0]).expect("removed");
+    assert_eq!(bench.remains(), Vec::<String>::new());
+}
+
+#[test]
+fn a_dry_run_tells_and_touches_nothing() {
+    quietly(|| {
+        let bench = Bench::new(Behaviour::Ready);
+        assert!(bench.create_that_dies(25));
+        let before = bench.remains();
+        let told = bench.reap(true);
+        assert_eq!((told.pairs.len(), told.pairs[0].why), (1, Remains::Unfinished));
+        assert_eq!(bench.remains(), before);
+        bench.reap(false);
+        assert_eq!(bench.remains(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_record_of_another_release_is_left_alone() {
+    let bench = Bench::new(Behaviour::Ready);
+    bench.create().expect("created");
+    let text = std::fs::read_to_string(bench.record()).expect("a record");
+    std::fs::write(bench.record(), text.replacen("\"version\": 1", "\"version\": 99", 1)).expect("written");
+    let before = bench.remains();
+    assert_eq!(bench.reap(false).set_aside, Vec::<std::path::PathBuf>::new());
+    assert_eq!(bench.remains(), before, "another release's pair was touched");
+}
+
+#[test]
+fn a_pair_that_is_being_created_is_not_reaped() {
+    let bench = Bench::new(Behaviour::Silence);
+    let host = Box::new(bench.host.clone());
+    let operation =
+        libstub::create(host, bench.journal.clone(), bench.config.clone()).expect("an event loop");
+    let mut reaped = None;
+    let canceller = operation.canceller();
+    let result = operation.wait(|event| {
+        if matches!(event.milestone, libstub::Milestone::QemuReleased) {
+            reaped = Some(bench.reap(false));
+            canceller.cancel();
+        }
+    });
+    let error = result.expect("an event loop").expect_err("cancelled");
+    assert!(matches!(*error.cause, Cause::Cancelled), "the reap got in its way: {error:?}");
+    let reaped = reaped.expect("reaped meanwhile");
+    assert_eq!((reaped.pairs.len(), reaped.busy.len()), (0, 1), "{reaped:?}");
+}
