@@ -175,6 +175,15 @@ fn logs_have_the_stubdoms_kernel_and_outlive_the_pair() {
         assert_eq!(first["domain"], "stubdom");
         kernel(&ran).then_some(())
     });
+    // What there would be without xenconsoled's log: the same words, from the ring.
+    let host = libstub::XenHost::open().expect("a dom0");
+    let journal = libstub::Journal::new(libstub::DIRECTORY);
+    let name = libstub::Name::new(&guest.name).expect("a name");
+    let words = libstub::last_words(&host, &journal, &name, &libstub::LogSource::ALL).expect("its ring");
+    let log = stubctl(&["logs", "--stubdom", "-n", "100000", &guest.name]).stdout;
+    let last = words.last().expect("a line");
+    assert!(last.domain == libstub::LogSource::Stubdom && log.contains(&last.line), "{words:?}");
+    drop(host);
     let three = stubctl(&["logs", "--stubdom", "-n", "3", &guest.name]);
     assert_eq!(three.stdout.lines().count(), 3, "{three:?}");
     assert!(three.stdout.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)), "{three:?}");
