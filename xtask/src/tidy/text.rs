@@ -19,9 +19,13 @@ const CONFINED: [(&str, &[&str]); 2] = [
     (concat!("xen_sys", "::raw"), &["xen-sys", "tests", "xtask"]),
 ];
 
-/// The lines before a file's tests.
+/// The lines before a file's tests, which come last.
 pub(super) fn code(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().take_while(|line| *line != "#[cfg(test)]")
+    let next = text.lines().skip(1).chain([""]);
+    let tests = |(line, next): &(&str, &str)| {
+        *line == "#[cfg(test)]" && next.starts_with("mod ") && next.ends_with('{')
+    };
+    text.lines().zip(next).take_while(move |both| !tests(both)).map(|(line, _)| line)
 }
 
 pub(super) fn faults(file: &str, text: &str) -> Vec<Fault> {
@@ -71,7 +75,8 @@ mod tests {
         let full = format!("{GOOD}{}", "\n".repeat(MAX_LINES - 2));
         assert_eq!(faults("a.rs", &full).len(), 0);
         assert_eq!(faults("a.rs", &format!("{full}\n")).len(), 1);
-        assert_eq!(faults("a.rs", &format!("{full}#[cfg(test)]\n{full}")).len(), 0);
+        assert_eq!(faults("a.rs", &format!("{full}#[cfg(test)]\nmod tests {{\n{full}}}\n")).len(), 0);
+        assert_eq!(faults("a.rs", &format!("{GOOD}#[cfg(test)]\nmod tests;\n{full}")).len(), 1);
     }
 
     #[test]
