@@ -117,7 +117,9 @@ fn every_right_config_is_taken_with_the_warnings_that_it_claims() {
         let got: Vec<String> = loaded.warnings.iter().map(claim).collect();
         assert_eq!(got, claims(file), "{}", file.display());
         assert_eq!(loaded.config.faults(), Vec::<String>::new(), "{}", file.display());
-        let printed = format!("{:#?}\n", loaded.config).replace(&fixture.real(), NAMED);
+        // Where this checkout lies is another on each machine.
+        let config = libstub::GuestConfig { source: None, ..loaded.config };
+        let printed = format!("{config:#?}\n").replace(&fixture.real(), NAMED);
         expect_file![file.with_extension("expected")].assert_eq(&printed);
     }
 }

@@ -71,6 +71,8 @@ enum Command {
         /// The guest's name
         name: String,
     },
+    /// Remove what is left of pairs whose create or destroy did not end
+    Reap(cmd::Reap),
     /// Say what an error code means, and what to do
     Explain {
         /// The code; without one, all are listed
@@ -100,6 +102,10 @@ fn main() -> ExitCode {
         Command::Show { name } => cmd::show(&journal, &name, args.json),
         Command::Logs(logs) => cmd::logs(&journal, &logs, args.json),
         Command::Destroy { name } => cmd::destroy(journal, &name, args.json),
+        Command::Reap(reap) => match cmd::reap(journal, &reap, args.json) {
+            Ok(Some(status)) => return status.into(),
+            result => result.map(drop),
+        },
         Command::Explain { code } => {
             cmd::explain(code.as_deref());
             Ok(())

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use libstub::{
-    CheckReport, Destroyed, Event, Finding, ImageOrigin, LogSource, Name, Pair, PairDetails, PairInfo,
-    Preflight,
+    CheckReport, Destroyed, Event, Finding, ImageOrigin, LogSource, Name, Owed, Pair, PairDetails, PairInfo,
+    Preflight, Reaped, ReapedPair,
 };
 use serde::Serialize;
 
@@ -148,6 +148,44 @@ impl From<Destroyed> for Gone {
     }
 }
 
+/// `stubctl reap`
+#[derive(Serialize)]
+pub(crate) struct Reapings {
+    dry_run: bool,
+    pairs: Vec<Reaping>,
+    set_aside: Vec<PathBuf>,
+    busy: Vec<Name>,
+}
+
+#[derive(Serialize)]
+struct Reaping {
+    name: Name,
+    why: &'static str,
+    removed: Vec<String>,
+    owed: Vec<Left>,
+}
+
+/// Something that could not be removed.
+#[derive(Serialize)]
+struct Left {
+    what: String,
+    why: String,
+}
+
+impl Reapings {
+    pub(crate) fn new(reaped: Reaped, dry_run: bool) -> Self {
+        let left = |Owed { what, why }: Owed| Left { what, why };
+        let pair = |pair: ReapedPair| Reaping {
+            name: pair.name,
+            why: pair.why.as_str(),
+            removed: pair.undone,
+            owed: pair.owed.into_iter().map(left).collect(),
+        };
+        let pairs = reaped.pairs.into_iter().map(pair).collect();
+        Self { dry_run, pairs, set_aside: reaped.set_aside, busy: reaped.busy }
+    }
+}
+
 /// `stubctl list`
 #[derive(Serialize)]
 pub(crate) struct Listed {
@@ -250,7 +288,7 @@ pub(crate) fn timestamp(at: SystemTime) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use libstub::config::{DiskMode, Vdev};
@@ -267,7 +305,7 @@ mod tests {
 
     /// The example below the heading of a command.
     fn example(command: &str) -> Value {
-        let heading = format!("\n## `{command}`\n");
+        let heading = format!("\n## {command}\n");
         let section = PAGE.split_once(&heading).unwrap_or_else(|| panic!("no section {command}")).1;
         let section = section.split("\n## ").next().expect("a section");
         let block = section.split_once("```json\n").expect("an example").1;
@@ -296,7 +334,13 @@ mod tests {
     }
 
     fn documented(command: &str, body: &impl Serialize) {
-        compare(command, &example(command), &serde_json::to_value(Versioned::new(body)).expect("JSON"));
+        let printed = serde_json::to_value(Versioned::new(body)).expect("JSON");
+        on_the_page(&format!("`{command}`"), &printed);
+    }
+
+    /// Checks that the page has what is printed, below a heading.
+    pub(crate) fn on_the_page(heading: &str, printed: &Value) {
+        compare(heading, &example(heading), printed);
     }
 
     fn info() -> PairInfo {
@@ -323,6 +367,12 @@ mod tests {
         documented("stubctl create", &Created::new(&pair, &[event]));
         let gone = Destroyed { name, uuid, undone: vec!["guest 7".to_owned()] };
         documented("stubctl destroy", &Gone::from(gone));
+        let owed = vec![Owed { what: String::new(), why: String::new() }];
+        let undone = vec![String::new()];
+        let name = Name::new("g").expect("a name");
+        let pair = ReapedPair { name: name.clone(), why: libstub::Remains::Orphan, undone, owed };
+        let reaped = Reaped { pairs: vec![pair], set_aside: vec!["/file".into()], busy: vec![name] };
+        documented("stubctl reap", &Reapings::new(reaped, false));
         documented("stubctl list", &Listed { pairs: vec![info()], unreadable: vec![String::new()] });
     }
 
@@ -406,7 +456,7 @@ mod tests {
         };
         documented("stubctl check", &Checked::from(&CheckReport { findings: vec![finding] }));
         let line = LogLine { domain: LogSource::Guest, line: String::new() };
-        compare("stubctl logs", &example("stubctl logs"), &serde_json::to_value(&line).expect("JSON"));
+        compare("stubctl logs", &example("`stubctl logs`"), &serde_json::to_value(&line).expect("JSON"));
     }
 
     #[test]

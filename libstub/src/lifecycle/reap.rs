@@ -67,7 +67,17 @@ pub enum Remains {
 }
 
 impl Remains {
-    /// As users and scripts read it.
+    /// As a sentence about the pair.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Unfinished => "its create or destroy did not end",
+            Self::Gone => "its domains are gone",
+            Self::EarlierBoot => "it is of an earlier boot of this host",
+            Self::Orphan => "no record names its domains",
+        }
+    }
+
+    /// As scripts read it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unfinished => "unfinished",

@@ -7,6 +7,7 @@ mod destroy;
 mod explain;
 mod list;
 mod logs;
+mod reap;
 mod show;
 
 pub(crate) use check::check;
@@ -15,4 +16,5 @@ pub(crate) use destroy::destroy;
 pub(crate) use explain::explain;
 pub(crate) use list::list;
 pub(crate) use logs::{Logs, logs};
+pub(crate) use reap::{Reap, reap};
 pub(crate) use show::show;

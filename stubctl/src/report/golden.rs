@@ -114,8 +114,10 @@ fn failures() -> Vec<Failure> {
         })),
         Failure::from(DestroyError::Journal(JournalError::Unreadable {
             path: path(),
-            reason: "version 2 is newer than 1".to_owned(),
+            reason: "EOF while parsing an object at line 1 column 1".to_owned(),
         })),
+        Failure::from(DestroyError::Journal(JournalError::OtherVersion { path: path(), version: 2 })),
+        refused(Cause::LeftBehind),
         refused(Cause::Panicked("index out of bounds".to_owned())),
     ]
 }
@@ -130,6 +132,19 @@ fn every_failure_is_told_in_the_words_that_were_reviewed() {
     let objects: Vec<String> =
         failures().iter().map(|failure| format!("{:#}\n", failure.as_json())).collect();
     expect_file!["golden.json"].assert_eq(&objects.concat());
+}
+
+#[test]
+fn the_object_of_an_error_is_on_the_page() {
+    let error = CreateError {
+        owed: vec![Owed { what: "a".to_owned(), why: "b".to_owned() }],
+        ..broken(CreateStage::Ready(Some(libstub::Stage::Ready)), Cause::Cancelled)
+    };
+    let mut failure = Failure::from(error);
+    failure.causes = vec!["a cause".to_owned()];
+    failure.details.faults = config("memory = 0\n").details.faults;
+    failure.details.faults[0].suggestion = None;
+    crate::schema::tests::on_the_page("An error", &failure.as_json());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use libstub::config::{Fault, Severity};
 use libstub::{
     Cause, Code, ConfigError, CreateError, CreateStage, DestroyError, HostError, JournalError, ListError,
-    Name, Owed, ShowError,
+    Name, Owed, ReapError, ShowError,
 };
 use serde_json::{Value, json};
 
@@ -72,7 +72,7 @@ impl Failure {
     /// This process could not see an operation to its end.
     pub(crate) fn interrupted(error: &std::io::Error, name: &Name) -> Self {
         Self::new(Status::Owed, Code::Internal, error)
-            .remedy(format!("stubctl destroy {name} removes what there may be"))
+            .remedy(format!("stubctl reap {name} removes what there may be"))
     }
 
     /// Tells the failure and gives its exit status.
@@ -163,6 +163,17 @@ impl From<HostError> for Failure {
     }
 }
 
+impl From<ReapError> for Failure {
+    fn from(error: ReapError) -> Self {
+        let status = match &error {
+            ReapError::Host(_) => Status::HostUnusable,
+            ReapError::Journal(_) => Status::Failed,
+            ReapError::Panicked(_) => Status::Owed,
+        };
+        Self::new(status, error.code(), &error)
+    }
+}
+
 impl From<ListError> for Failure {
     fn from(error: ListError) -> Self {
         let status = if matches!(error, ListError::Host(_)) { Status::HostUnusable } else { Status::Failed };
@@ -195,7 +206,7 @@ impl From<CreateError> for Failure {
         };
         match *error.cause {
             _ if status == Status::Owed => {
-                failure.remedy(format!("stubctl destroy {} tries again to remove what is left", error.name))
+                failure.remedy(format!("stubctl reap {} tries again to remove what is left", error.name))
             }
             Cause::PairExists => {
                 failure.remedy(format!("stubctl list shows it, stubctl destroy {} ends it", error.name))
@@ -218,7 +229,7 @@ impl From<DestroyError> for Failure {
         match error {
             DestroyError::Owed { name, undone, owed } => {
                 let mut failure =
-                    failure.remedy(format!("stubctl destroy {name} tries again to remove what is left"));
+                    failure.remedy(format!("stubctl reap {name} tries again to remove what is left"));
                 (failure.details.undone, failure.details.owed) = (undone, owed);
                 failure
             }
