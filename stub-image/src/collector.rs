@@ -59,21 +59,26 @@ impl Collector {
         }
         let opened = options.opened.iter().map(PathBuf::from);
         let wanted: Vec<PathBuf> = programs.iter().cloned().chain(opened).collect();
-        let staging =
-            tempfile::tempdir().map_err(ImageError::file("making a directory in", std::env::temp_dir()))?;
-        match self {
-            Self::Dracut => dracut(root, &wanted, staging.path())?,
-            _ => self.initramfs_tools(root, Path::new(HOOK_FUNCTIONS), &wanted, staging.path())?,
-        }
-        let mut collected = read_back(staging.path())?;
-        if self == Self::Dracut {
-            drop_linker_names(&mut collected);
-        }
+        let mut collected = self.ask(root, Path::new(HOOK_FUNCTIONS), &wanted)?;
         for program in &wanted {
             collected.need_from(root, program, by)?;
         }
-        account(&mut collected)?;
         tree.merge(collected)
+    }
+
+    /// What the tool collects; `functions` are those of initramfs-tools.
+    fn ask(self, root: &Root, functions: &Path, wanted: &[PathBuf]) -> Result<Tree, ImageError> {
+        let staging =
+            tempfile::tempdir().map_err(ImageError::file("making a directory in", std::env::temp_dir()))?;
+        match self {
+            Self::Dracut => dracut(root, wanted, staging.path())?,
+            _ => self.initramfs_tools(root, functions, wanted, staging.path())?,
+        }
+        let mut collected = read_back(staging.path())?;
+        drop_linker_names(&mut collected);
+        add_links(&mut collected, root, wanted)?;
+        account(&mut collected)?;
+        Ok(collected)
     }
 
     /// Adds one file, which `by` needs.
@@ -166,6 +171,27 @@ fn drop_linker_names(tree: &mut Tree) {
     });
 }
 
+/// Adds the links that lead to programs and their loaders: a ramdisk of the distribution has them anyway.
+fn add_links(tree: &mut Tree, root: &Root, wanted: &[PathBuf]) -> Result<(), ImageError> {
+    let mut paths = wanted.to_vec();
+    for (path, node) in tree.nodes() {
+        if let Node::File(bytes, _) = node
+            && bytes.starts_with(ELF_MAGIC)
+        {
+            paths.extend(elf::read(path, bytes)?.interpreter.map(PathBuf::from));
+        }
+    }
+    for path in paths {
+        let links = root.resolve(&path)?.map(|resolved| resolved.links).unwrap_or_default();
+        for (link, target) in links {
+            if tree.get(&link).is_none() {
+                tree.add(link, Node::Link(target))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Notes who needs each library, and refuses a tree in which one is missing.
 fn account(tree: &mut Tree) -> Result<(), ImageError> {
     let mut needs: Vec<(PathBuf, String)> = Vec::new();
@@ -216,40 +242,50 @@ fn account(tree: &mut Tree) -> Result<(), ImageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::skipped::ignored;
+    use crate::skipped::{ignored, labs_roots};
 
     fn files(tree: &Tree) -> BTreeSet<&Path> {
         tree.nodes().filter(|(_, node)| matches!(node, Node::File(..))).map(|(path, _)| path).collect()
     }
 
-    fn collect(collector: Collector) -> Result<Tree, ImageError> {
+    const PROGRAM: &str = "/bin/ls";
+
+    fn builtin() -> Tree {
         let mut tree = Tree::default();
-        let programs = ["/bin/ls".into()];
-        collector.programs(&mut tree, &Root::new("/"), &programs, "me", &Options::default())?;
-        Ok(tree)
+        let (root, options) = (Root::new("/"), Options::default());
+        Collector::Builtin.programs(&mut tree, &root, &[PROGRAM.into()], "me", &options).unwrap();
+        tree
     }
 
     #[test]
     fn every_collector_that_is_installed_collects_the_same() {
-        let ours = collect(Collector::Builtin).unwrap();
-        for (collector, tool) in [(Collector::Dracut, DRACUT), (Collector::InitramfsTools, HOOK_FUNCTIONS)] {
-            if !Path::new(tool).exists() {
-                ignored(&format!("no {tool}"));
+        let ours = builtin();
+        let mut functions = vec![PathBuf::from(HOOK_FUNCTIONS)];
+        functions.extend(labs_roots().into_iter().map(|root| root.join(&HOOK_FUNCTIONS[1..])));
+        let functions = functions.into_iter().find(|path| path.exists());
+        let dracut = Path::new(DRACUT).exists().then(PathBuf::new);
+        for (collector, there) in [(Collector::Dracut, dracut), (Collector::InitramfsTools, functions)] {
+            let Some(functions) = there else {
+                ignored(&format!("{collector:?} is not installed"));
                 continue;
-            }
-            let theirs = collect(collector).unwrap();
+            };
+            let mut theirs = collector.ask(&Root::new("/"), &functions, &[PROGRAM.into()]).unwrap();
+            theirs.need_from(&Root::new("/"), Path::new(PROGRAM), "me").unwrap();
             assert_eq!(files(&theirs), files(&ours), "{collector:?}");
-            let alone = theirs
-                .nodes()
-                .filter(|(_, node)| **node != Node::Dir)
-                .find(|(path, _)| theirs.needed_by(path).next().is_none());
-            assert!(alone.is_none(), "{alone:?}");
+            let others = theirs.nodes().filter(|(_, node)| **node != Node::Dir);
+            let alone: Vec<_> = others.filter(|(path, _)| theirs.needed_by(path).next().is_none()).collect();
+            assert!(alone.is_empty(), "{collector:?}: {alone:?}");
+            // The kernel starts a program by the loader's full name.
+            let staging = tempfile::tempdir().unwrap();
+            theirs.write_below(staging.path()).unwrap();
+            let loader = Root::new(staging.path()).resolve("/lib64/ld-linux-x86-64.so.2").unwrap();
+            assert!(loader.is_some(), "{collector:?}");
         }
     }
 
     #[test]
     fn a_library_that_a_tool_forgot_is_an_error_that_names_who_needs_it() {
-        let mut tree = collect(Collector::Builtin).unwrap();
+        let mut tree = builtin();
         account(&mut tree).unwrap();
         let program = tree.get("/usr/bin/ls").or(tree.get("/bin/ls")).unwrap().clone();
         let mut alone = Tree::default();

@@ -112,7 +112,7 @@ pub enum Packing {
 }
 
 /// Where zstd still gains as much in size as it costs in time.
-const ZSTD_LEVEL: i32 = 19;
+const ZSTD_LEVEL: i32 = 15;
 
 impl Packing {
     fn pack(self, archive: &[u8]) -> io::Result<Vec<u8>> {

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use crate::collector::Collector;
-use crate::skipped::ignored;
+use crate::skipped::{ignored, labs_roots};
 use crate::tree::Links;
 
 /// A root whose `/bin/program` needs `liba.so`, which needs `libb.so`; `cc` makes them, as small as it can.
@@ -325,13 +325,6 @@ fn debians_qemu_in_the_labs_root_has_what_ldd_and_dracut_install_collect() {
 }
 
 const MUSL: &str = "/lib/ld-musl-x86_64.so.1";
-
-/// Roots that the lab has built on this machine.
-fn labs_roots() -> Vec<PathBuf> {
-    let cache = std::env::home_dir().unwrap_or_default().join(".cache/stubctl-lab");
-    let entries = fs::read_dir(cache).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path().join("root")).filter(|root| root.is_dir()).collect()
-}
 
 /// Only root may enter another root, and there is no other way to have its own loader's word.
 fn compare_with_ldd(root: &Path, program: &str) {
