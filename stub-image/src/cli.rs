@@ -8,6 +8,7 @@ mod list;
 mod verify;
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -98,11 +99,11 @@ fn source_and_destination(text: &str) -> Result<(PathBuf, PathBuf), String> {
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Build(arguments) => arguments.run()?,
-        Command::Closure(collect) => collect.run()?,
-        Command::Inspect { image, json } => print!("{}", inspect::show(&image, json)?),
-        Command::Diff { left, right, json } => print!("{}", diff::show(&left, &right, json)?),
+        Command::Closure(collect) => print(&collect.run()?)?,
+        Command::Inspect { image, json } => print(&inspect::show(&image, json)?)?,
+        Command::Diff { left, right, json } => print(&diff::show(&left, &right, json)?)?,
         Command::Verify { image } => println!("{}", verify::check(&image)?),
-        Command::List { xen, root, json } => print!("{}", list::show(&root, xen.as_deref(), json)?),
+        Command::List { xen, root, json } => print(&list::show(&root, xen.as_deref(), json)?)?,
         Command::Ramdisk { root, init, modules, files, out, kernel_release } => {
             let root = Root::new(root);
             let release = match kernel_release {
@@ -117,4 +118,12 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Prints what may be long; a reader such as `head` may have had enough of it.
+fn print(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
 }

@@ -48,7 +48,9 @@ impl Contents {
     pub fn collect(&self, root: &Root, programs: &[PathBuf], by: &str) -> Result<Tree, ImageError> {
         let mut tree = Tree::with_links(self.links);
         self.collector.programs(&mut tree, root, programs, by, &self.libraries)?;
-        self.collector.programs(&mut tree, root, &self.programs, ASKED, &self.libraries)?;
+        // The libraries that are named are opened by the programs that come first.
+        let others = Options { opened: Vec::new(), ..self.libraries.clone() };
+        self.collector.programs(&mut tree, root, &self.programs, ASKED, &others)?;
         for file in &self.files {
             self.collector.file(&mut tree, root, file, ASKED)?;
         }

@@ -177,13 +177,21 @@ impl Tree {
                 Node::File(bytes, _) => EntryKind::File { size: bytes.len() as u64, sha256: digest(bytes) },
             },
             needed_by: self.needed_by(path).map(str::to_owned).collect(),
-            // A directory belongs to many.
-            package: match node {
-                Node::Dir => None,
-                _ => packages.of(path).map(str::to_owned),
-            },
+            package: packages.of(path).filter(|_| !self.is_directory(path, node)).map(str::to_owned),
         };
         self.nodes().map(entry).collect()
+    }
+
+    /// Directories belong to many packages, and so do links that stand for one.
+    fn is_directory(&self, path: &Path, node: &Node) -> bool {
+        match node {
+            Node::Dir => true,
+            Node::File(..) => false,
+            Node::Link(target) => {
+                let beside = path.parent().unwrap_or(Path::new("/")).join(target);
+                self.get(beside) == Some(&Node::Dir)
+            }
+        }
     }
 
     /// Bytes in all files.

@@ -265,3 +265,19 @@ impl Distribution {
         (self, image)
     }
 }
+
+#[test]
+fn the_files_that_a_program_needs_are_listed_without_building_anything() {
+    let distribution = Distribution::new();
+    let root = distribution.at("root");
+    let output = stub_image(&["closure", QEMU, "--paths", "--root"], &[&root]);
+    let loader = "/usr/lib/ld.so";
+    let expected = [loader, "/usr/lib/libxenctrl.so.4.17", QEMU].map(|path| format!("{path}\n")).concat();
+    assert_eq!(text(&output.stdout), expected);
+    let list = distribution.at("list");
+    fs::write(&list, "file /usr/share/qemu/linuxboot.bin\n").unwrap();
+    let list = format!("--list={}", list.display());
+    let shown = text(&stub_image(&["closure", QEMU, &list, "--root"], &[&root]).stdout);
+    let line = shown.lines().find(|line| line.contains("linuxboot.bin")).unwrap();
+    assert!(line.trim_end().ends_with("who built the image"), "{shown}");
+}

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::inspect::table;
+use super::inspect::{some, table};
 use crate::closure::Options;
 use crate::collector::Collector;
 use crate::contents::Contents;
@@ -130,8 +130,8 @@ impl Arguments {
 }
 
 impl Collect {
-    /// Collects, and prints the files.
-    pub(super) fn run(self) -> anyhow::Result<()> {
+    /// Collects, and lists the files.
+    pub(super) fn run(self) -> anyhow::Result<String> {
         let contents = self.what.contents(Vec::new())?;
         let tree = contents.collect(&Root::new(&self.root), &self.programs, "the command line")?;
         let rows: Vec<Vec<String>> = tree
@@ -140,15 +140,13 @@ impl Collect {
             .map(|(path, node)| {
                 let target =
                     if let Node::Link(target) = node { target.display().to_string() } else { String::new() };
-                let by: Vec<&str> = tree.needed_by(path).collect();
-                vec![path.display().to_string(), target, by.join(", ")]
+                let by: Vec<String> = tree.needed_by(path).map(str::to_owned).collect();
+                vec![path.display().to_string(), target, some(&by)]
             })
             .collect();
         if self.paths {
-            rows.iter().for_each(|row| println!("{}", row[0]));
-        } else {
-            println!("{}", table(&["FILE", "LINK TO", "NEEDED BY"], rows));
+            return Ok(rows.into_iter().map(|row| row[0].clone() + "\n").collect());
         }
-        Ok(())
+        Ok(format!("{}\n", table(&["FILE", "LINK TO", "NEEDED BY"], rows)))
     }
 }

@@ -69,12 +69,16 @@ fn row(entry: &Entry) -> Vec<String> {
         EntryKind::Link { target } => format!("{} -> {target}", entry.path),
         EntryKind::File { .. } | EntryKind::Dir => entry.path.clone(),
     };
-    let by = match entry.needed_by.as_slice() {
+    vec![path, what, entry.package.clone().unwrap_or_default(), some(&entry.needed_by)]
+}
+
+/// The first of those that need something, and how many more there are; the manifest has all.
+pub(super) fn some(needed_by: &[String]) -> String {
+    match needed_by {
         [] => String::new(),
         [one] => one.clone(),
         [one, rest @ ..] => format!("{one} and {} more", rest.len()),
-    };
-    vec![path, what, entry.package.clone().unwrap_or_default(), by]
+    }
 }
 
 /// A number of bytes for people.
