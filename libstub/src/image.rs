@@ -5,15 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use proto::manifest::{self, Manifest};
+use proto::places::Place;
 use xen_sys::Kib;
 
 use crate::code::Code;
 use crate::config::StubdomConfig;
 use crate::journal::ImageOrigin;
-
-/// Where files of libxl's stubdomain are found, when there is no image of ours.
-const LIBXL_KERNEL: &str = "stubdom-linux-kernel";
-const LIBXL_RAMDISK: &str = "stubdom-linux-rootfs";
 
 /// A stubdomain that can be built: all files are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,16 +108,14 @@ impl Image {
     }
 
     fn look_up(xen: &str) -> Result<Self, ImageError> {
-        let ours = PathBuf::from(format!("/usr/lib/stubctl/image/{xen}"));
-        if ours.join(manifest::FILE).is_file() {
-            return Self::open(&ours, xen);
+        let places = Place::all(Path::new("/"), xen);
+        match places.iter().find(|place| place.is_taken()) {
+            Some(Place::Image(directory)) => Self::open(directory, xen),
+            Some(Place::Libxl { kernel, ramdisk, .. }) => {
+                Ok(Self { ramdisk: Some(ramdisk.clone()), ..Self::bare(kernel.clone()) })
+            }
+            None => Err(ImageError::NotFound(places.map(|place| place.directory().to_owned()).to_vec())),
         }
-        let libxl = PathBuf::from(format!("/usr/lib/xen-{xen}/boot"));
-        let (kernel, ramdisk) = (libxl.join(LIBXL_KERNEL), libxl.join(LIBXL_RAMDISK));
-        if kernel.is_file() && ramdisk.is_file() {
-            return Ok(Self { ramdisk: Some(ramdisk), ..Self::bare(kernel) });
-        }
-        Err(ImageError::NotFound(vec![ours, libxl]))
     }
 
     fn bare(kernel: PathBuf) -> Self {
@@ -144,16 +139,7 @@ impl Image {
         let text = fs::read(&file).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
         let manifest =
             Manifest::from_json(&text).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
-        if manifest.protocol != proto::PROTOCOL {
-            return Err(unusable(format!(
-                "it speaks stubdom protocol {}, not {}",
-                manifest.protocol,
-                proto::PROTOCOL
-            )));
-        }
-        if manifest.xen != xen {
-            return Err(unusable(format!("its QEMU was linked for Xen {}, this is Xen {xen}", manifest.xen)));
-        }
+        manifest.fits(proto::PROTOCOL, xen).map_err(unusable)?;
         let part = |name: &str| {
             let path = directory.join(name);
             if path.is_file() { Ok(path) } else { Err(unusable(format!("{name} is missing"))) }

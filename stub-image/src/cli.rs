@@ -1,34 +1,69 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The commands of the image builder, for `stub-image` and for `stubctl image`.
 
+mod build;
+mod diff;
+mod inspect;
+mod list;
+mod verify;
+
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Subcommand;
 
-use crate::image::{Build, only_release};
-use crate::ramdisk::{self, Ramdisk, Wanted};
-use crate::{Root, Tree, tree::Node};
+use crate::Root;
+use crate::kernel::only_release;
+use crate::ramdisk::{self, Packing, Ramdisk, Wanted};
 
 /// What to build.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Builds an image directory: kernel, ramdisk, root filesystem and manifest.
-    Build {
-        /// A distribution's root directory that has QEMU for Xen and a kernel.
-        #[arg(long, value_name = "DIR")]
-        root: PathBuf,
-        /// PID 1 of the stubdomain, linked statically.
-        #[arg(long, value_name = "FILE")]
-        init: PathBuf,
-        /// The image directory, which is replaced.
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-        /// The kernel to take if the root has several.
-        #[arg(long, value_name = "RELEASE")]
-        kernel_release: Option<String>,
+    Build(Box<build::Arguments>),
+    /// Shows what an image is and holds.
+    Inspect {
+        /// The image directory.
+        #[arg(value_name = "DIR")]
+        image: PathBuf,
+        /// Prints the manifest.
+        #[arg(long)]
+        json: bool,
     },
+    /// Shows what differs between two images.
+    Diff {
+        /// An image directory.
+        #[arg(value_name = "A")]
+        left: PathBuf,
+        /// Another.
+        #[arg(value_name = "B")]
+        right: PathBuf,
+        /// Prints the differences as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Checks the files of an image against the digests in its manifest.
+    Verify {
+        /// The image directory.
+        #[arg(value_name = "DIR")]
+        image: PathBuf,
+    },
+    /// Shows the images at the well-known places, and which of them a create takes.
+    List {
+        /// The Xen release to choose for, if not this host's.
+        #[arg(long, value_name = "RELEASE")]
+        xen: Option<String>,
+        /// Another directory in place of `/`.
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        root: PathBuf,
+        /// Prints the list as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lists what programs need, and who needs it, without building anything.
+    Closure(Box<build::Collect>),
     /// Builds a ramdisk of a PID 1 and kernel modules.
     Ramdisk {
         /// A distribution's root directory that has the kernel's modules.
@@ -63,35 +98,32 @@ fn source_and_destination(text: &str) -> Result<(PathBuf, PathBuf), String> {
 /// When nothing was built; the error has the whole chain of causes.
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Build { root, init, out, kernel_release } => {
-            let build = Build { root, init, out, kernel_release };
-            let manifest = build.run().with_context(|| format!("no image in {}", build.out.display()))?;
-            println!(
-                "{}: Xen {}, QEMU {}, kernel {}, {} files",
-                build.out.display(),
-                manifest.xen,
-                manifest.qemu,
-                manifest.kernel,
-                manifest.contents.len(),
-            );
-        }
+        Command::Build(arguments) => arguments.run()?,
+        Command::Closure(collect) => print(&collect.run()?)?,
+        Command::Inspect { image, json } => print(&inspect::show(&image, json)?)?,
+        Command::Diff { left, right, json } => print(&diff::show(&left, &right, json)?)?,
+        Command::Verify { image } => println!("{}", verify::check(&image)?),
+        Command::List { xen, root, json } => print(&list::show(&root, xen.as_deref(), json)?)?,
         Command::Ramdisk { root, init, modules, files, out, kernel_release } => {
             let root = Root::new(root);
             let release = match kernel_release {
                 Some(release) => release,
                 None => only_release(&root)?,
             };
-            let tree = Ramdisk { init, modules, files }.tree(&root, &release)?;
-            let packed = ramdisk::pack(&tree)?;
+            let tree = Ramdisk { init, modules, files, rootfs: None }.tree(&root, &release)?;
+            let packed = ramdisk::pack(&tree, Packing::Gzip)?;
             fs::write(&out, &packed).with_context(|| format!("writing {} failed", out.display()))?;
-            let sizes = format!("{} bytes packed, {} unpacked", packed.len(), unpacked(&tree));
+            let sizes = format!("{} bytes packed, {} unpacked", packed.len(), tree.size());
             println!("{}: kernel {release}, {sizes}", out.display());
         }
     }
     Ok(())
 }
 
-fn unpacked(tree: &Tree) -> usize {
-    let size = |(_, node): (_, &Node)| if let Node::File(bytes, _) = node { bytes.len() } else { 0 };
-    tree.nodes().map(size).sum()
+/// Prints what may be long; a reader such as `head` may have had enough of it.
+fn print(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
 }

@@ -78,11 +78,41 @@ pub enum ImageError {
         /// The module.
         module: String,
     },
-    /// A module is compressed.
-    #[error("module {path} is compressed, and only uncompressed modules (.ko) can be used so far")]
-    CompressedModule {
-        /// The module's file.
+    /// A file is no kernel that Xen could start.
+    #[error("{path} cannot be the stubdomain's kernel: {reason}")]
+    Kernel {
+        /// The file.
         path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A kernel's source does not have what our configuration asks for.
+    #[error("the kernel in {source_archive} does not take these lines of our configuration: {}", lost.join("; "))]
+    ConfigLost {
+        /// The source.
+        source_archive: PathBuf,
+        /// The lines.
+        lost: Vec<String>,
+    },
+    /// A list of files has a line that cannot be read.
+    #[error("{path}:{line}: expected `program PATH`, `file PATH` or `opens LIBRARY`, found {found:?}")]
+    List {
+        /// The list.
+        path: PathBuf,
+        /// The line's number.
+        line: usize,
+        /// The line.
+        found: String,
+    },
+    /// A collector was chosen that does not work here.
+    #[error("{collector} cannot collect from {root}: {reason}; the builtin collector can")]
+    Collector {
+        /// The collector.
+        collector: &'static str,
+        /// The root.
+        root: PathBuf,
+        /// Why not.
+        reason: String,
     },
     /// A file or an archive is larger than its format allows.
     #[error("{path} is too large for a ramdisk")]

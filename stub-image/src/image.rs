@@ -10,29 +10,30 @@ use proto::manifest::{self, Manifest};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sha2::{Digest as _, Sha256};
 
-use crate::ramdisk::{Ramdisk, Wanted};
+use crate::contents::Contents;
+use crate::format::Format;
+use crate::kernel::{self, Kernel};
+use crate::packages::Packages;
+use crate::ramdisk::{Packing, Ramdisk, Wanted};
+use crate::rootfs::Rootfs;
 use crate::tree::{Mode, chmod};
-use crate::{ImageError, Root, erofs, ramdisk, rootfs};
+use crate::{ImageError, Root, Tree, ramdisk, rootfs};
 
-/// The modules between a distribution's kernel and a QEMU that serves a guest, in the order of loading.
+/// Reaches the root filesystem.
+const DISK: &str = "xen-blkfront";
+/// What QEMU and PID 1 open, in the order of loading.
 ///
 /// Kernels from 2026 on restrict privcmd in the stubdomain to what QEMU cannot work with, unless told otherwise.
-const MODULES: [(&str, &str); 6] = [
-    ("xen-blkfront", ""),
-    ("erofs", ""),
-    ("xen-evtchn", ""),
-    ("xen-gntdev", ""),
-    ("xen-gntalloc", ""),
-    ("xen-privcmd", "unrestricted=1"),
-];
+const XEN: [(&str, &str); 4] =
+    [("xen-evtchn", ""), ("xen-gntdev", ""), ("xen-gntalloc", ""), ("xen-privcmd", "unrestricted=1")];
 
-/// What the kernel needs: its console on hvc0; a panic that ends the domain as a crash instead of a reboot; privcmd
-/// for QEMU when it is built in; and the root filesystem for a kernel that needs no ramdisk.
-const CMDLINE: &str = "console=hvc0 quiet panic=-1 xen_legacy_crash xen_privcmd.unrestricted=1 \
-                       root=/dev/xvdz rootfstype=erofs ro init=/init";
+/// What every kernel needs: its console on hvc0; a panic that ends the domain as a crash instead of a reboot; and
+/// privcmd for QEMU when it is built in.
+const CMDLINE: &str = "console=hvc0 quiet panic=-1 xen_legacy_crash xen_privcmd.unrestricted=1";
 
 /// Not measured yet: twice what a small kernel was seen to serve a guest with.
 const MIN_MEMORY_MIB: u32 = 128;
+const MIB: usize = 1 << 20;
 
 /// What to build an image from, and where.
 #[derive(Debug, Clone)]
@@ -43,18 +44,30 @@ pub struct Build {
     pub init: PathBuf,
     /// The image directory.
     pub out: PathBuf,
-    /// The kernel to take, if the root holds several.
-    pub kernel_release: Option<String>,
+    /// The kernel.
+    pub kernel: kernel::Wanted,
+    /// The form of the root filesystem.
+    pub format: Format,
+    /// What it holds beyond QEMU.
+    pub contents: Contents,
+}
+
+/// An image that was built.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// What it is.
+    pub manifest: Manifest,
+    /// Files that QEMU reads for some devices, and that it does not have.
+    pub absent: Vec<&'static str>,
 }
 
 impl Build {
     /// Builds the image; the directory `out` is replaced as a whole or not touched.
-    pub fn run(&self) -> Result<Manifest, ImageError> {
+    pub fn run(&self) -> Result<Built, ImageError> {
         let root = Root::new(&self.root);
-        let release = match &self.kernel_release {
-            Some(release) => release.clone(),
-            None => only_release(&root)?,
-        };
+        let packages = Packages::read(&root)?;
+        let kernel = self.kernel.take(&root, &packages)?;
+        let rootfs = rootfs::collect(&root, &self.init, &self.contents)?;
         let parent =
             self.out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(ImageError::file("making", parent))?;
@@ -64,66 +77,109 @@ impl Build {
         fs::create_dir(&directory)
             .and_then(|()| chmod(&directory, Mode::Program))
             .map_err(ImageError::file("making", &directory))?;
-        let manifest = self.write(&root, &release, &directory)?;
+        let digests = self.write(&root, &kernel, &rootfs.tree, &directory)?;
+        let manifest = self.manifest(kernel, &rootfs, &packages, digests);
+        write(&directory.join(manifest::FILE), &manifest.to_json())?;
         put_in_place(&directory, &self.out).map_err(ImageError::file("replacing", &self.out))?;
-        Ok(manifest)
+        Ok(Built { manifest, absent: rootfs.absent })
     }
 
-    fn write(&self, root: &Root, release: &str, directory: &Path) -> Result<Manifest, ImageError> {
-        let path = format!("/boot/vmlinuz-{release}");
-        let kernel = root.read(&path)?.ok_or_else(|| ImageError::Missing {
-            what: "the kernel",
-            searched: vec![path.into()],
-            root: self.root.clone(),
-            help: "choose another with --kernel-release",
-        })?;
-        let modules =
-            MODULES.map(|(name, parameters)| Wanted { name: name.into(), parameters: parameters.into() });
-        let contents = Ramdisk { init: self.init.clone(), modules: modules.to_vec(), files: Vec::new() };
-        let packed = ramdisk::pack(&contents.tree(root, release)?)?;
-        let rootfs = rootfs::collect(root, &self.init)?;
-        let rootfs_path = directory.join(manifest::ROOTFS);
-        erofs::write(&rootfs.tree, &rootfs_path)?;
-        chmod(&rootfs_path, Mode::Data).map_err(ImageError::file("changing the mode of", &rootfs_path))?;
-        let rootfs_bytes = fs::read(&rootfs_path).map_err(ImageError::file("reading", &rootfs_path))?;
-        let mut digests = BTreeMap::from([(manifest::ROOTFS.to_owned(), digest(&rootfs_bytes))]);
-        for (name, bytes) in [(manifest::KERNEL, kernel), (manifest::RAMDISK, packed)] {
+    /// Writes everything but the manifest, and gives the digests.
+    fn write(
+        &self,
+        root: &Root,
+        kernel: &Kernel,
+        rootfs: &Tree,
+        directory: &Path,
+    ) -> Result<BTreeMap<String, String>, ImageError> {
+        let mut digests = BTreeMap::new();
+        let mut files = vec![(manifest::KERNEL, kernel.vmlinux.elf.clone())];
+        if let Some(ramdisk) = self.ramdisk(root, kernel, rootfs)? {
+            files.push((manifest::RAMDISK, ramdisk));
+        }
+        for (name, bytes) in files {
             digests.insert(name.to_owned(), digest(&bytes));
             write(&directory.join(name), &bytes)?;
         }
-        let manifest = Manifest {
+        if self.format != Format::Ramdisk {
+            let path = directory.join(manifest::ROOTFS);
+            self.format.write(rootfs, &path)?;
+            chmod(&path, Mode::Data).map_err(ImageError::file("changing the mode of", &path))?;
+            let bytes = fs::read(&path).map_err(ImageError::file("reading", &path))?;
+            digests.insert(manifest::ROOTFS.to_owned(), digest(&bytes));
+        }
+        Ok(digests)
+    }
+
+    /// The ramdisk, nothing for a kernel that reaches its root filesystem without.
+    fn ramdisk(&self, root: &Root, kernel: &Kernel, rootfs: &Tree) -> Result<Option<Vec<u8>>, ImageError> {
+        let whole = self.format == Format::Ramdisk;
+        let loader = kernel.modular.then(|| {
+            let disk = [Some(DISK), self.format.module()].into_iter().flatten().filter(|_| !whole);
+            let modules = disk.map(|name| (name, "")).chain(XEN);
+            Ramdisk {
+                init: self.init.clone(),
+                modules: modules
+                    .map(|(name, parameters)| Wanted { name: name.into(), parameters: parameters.into() })
+                    .collect(),
+                files: Vec::new(),
+                rootfs: Some(self.format.name()),
+            }
+        });
+        let tree = loader.map(|loader| loader.tree(root, &kernel.vmlinux.release)).transpose()?;
+        match (tree, whole) {
+            (None, false) => Ok(None),
+            (Some(tree), false) => ramdisk::pack(&tree, Packing::Gzip).map(Some),
+            (tree, true) => {
+                let mut all = rootfs.clone();
+                all.merge(tree.unwrap_or_default())?;
+                ramdisk::pack(&all, Packing::Zstd).map(Some)
+            }
+        }
+    }
+
+    fn manifest(
+        &self,
+        kernel: Kernel,
+        rootfs: &Rootfs,
+        packages: &Packages,
+        digests: BTreeMap<String, String>,
+    ) -> Manifest {
+        let contents = rootfs.tree.entries(packages);
+        let named = contents.iter().filter_map(|entry| entry.package.as_ref());
+        let named = named.chain(kernel.origin.package.as_ref());
+        let version = |package: &String| Some((package.clone(), packages.version(package)?.to_owned()));
+        Manifest {
             protocol: PROTOCOL,
-            xen: rootfs.xen,
-            qemu: rootfs.qemu,
-            kernel: release.to_owned(),
-            rootfs: "erofs".to_owned(),
-            cmdline: CMDLINE.to_owned(),
-            min_memory_mib: MIN_MEMORY_MIB,
+            xen: rootfs.xen.clone(),
+            qemu: rootfs.qemu.clone(),
+            kernel: kernel.vmlinux.release,
+            rootfs: self.format.name().to_owned(),
+            cmdline: cmdline(self.format),
+            min_memory_mib: min_memory_mib(self.format, rootfs.tree.size()),
             digests,
-            contents: rootfs.tree.entries(),
-        };
-        write(&directory.join(manifest::FILE), &manifest.to_json())?;
-        Ok(manifest)
+            packages: named.filter_map(version).collect(),
+            kernel_origin: Some(kernel.origin),
+            contents,
+        }
     }
 }
 
-/// The kernel release of `root` if it has exactly one.
-pub fn only_release(root: &Root) -> Result<String, ImageError> {
-    let names = root.list("/lib/modules")?;
-    let mut found: Vec<String> = names.iter().map(|name| name.to_string_lossy().into_owned()).collect();
-    match found.pop() {
-        Some(release) if found.is_empty() => Ok(release),
-        None => Err(ImageError::Missing {
-            what: "a kernel's modules",
-            searched: vec!["/lib/modules".into()],
-            root: root.directory().to_owned(),
-            help: "install the kernel's package into the root, or check its path",
-        }),
-        Some(last) => {
-            found.push(last);
-            Err(ImageError::Kernels { root: root.directory().to_owned(), found })
+/// With the root filesystem for a kernel that needs no ramdisk.
+fn cmdline(format: Format) -> String {
+    match format {
+        Format::Ramdisk => CMDLINE.to_owned(),
+        Format::Erofs | Format::Squashfs | Format::Ext4 => {
+            let (vdev, name) = (manifest::ROOTFS_VDEV, format.name());
+            format!("{CMDLINE} root=/dev/{vdev} rootfstype={name} ro init={}", ramdisk::INIT)
         }
     }
+}
+
+/// A ramdisk's files stay in memory; while they are unpacked, so does the packed form.
+fn min_memory_mib(format: Format, size: usize) -> u32 {
+    let size = if format == Format::Ramdisk { size + size / 2 } else { 0 };
+    MIN_MEMORY_MIB + u32::try_from(size.div_ceil(MIB)).unwrap_or(u32::MAX / 2)
 }
 
 /// SHA-256 in hexadecimal digits.
@@ -146,7 +202,6 @@ fn put_in_place(new: &Path, out: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Tree;
     use crate::tree::Node;
 
     #[test]
@@ -156,7 +211,9 @@ mod tests {
         let mut tree = Tree::default();
         tree.add("/f", Node::File(b"abc".to_vec(), Mode::Data)).unwrap();
         let kind = manifest::EntryKind::File { size: 3, sha256: abc.to_owned() };
-        assert_eq!(tree.entries(), [manifest::Entry { path: "/f".to_owned(), kind }]);
+        let entries = tree.entries(&Packages::default());
+        let path = "/f".to_owned();
+        assert_eq!(entries, [manifest::Entry { path, kind, needed_by: Vec::new(), package: None }]);
     }
 
     #[test]
@@ -176,22 +233,18 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_fits_the_domain_builder() {
-        assert!(CMDLINE.len() < 1024 && !CMDLINE.contains("  "), "{CMDLINE}");
+    fn the_command_line_fits_the_domain_builder_and_names_the_filesystem() {
+        for format in [Format::Erofs, Format::Squashfs, Format::Ext4] {
+            let line = cmdline(format);
+            assert!(line.len() < 1024 && !line.contains("  "), "{line}");
+            assert!(line.contains(&format!(" root=/dev/xvdz rootfstype={} ro ", format.name())), "{line}");
+        }
+        assert!(!cmdline(Format::Ramdisk).contains("root="));
     }
 
     #[test]
-    fn a_root_without_exactly_one_kernel_asks_for_a_choice() {
-        let directory = tempfile::tempdir().unwrap();
-        let root = Root::new(directory.path());
-        let install =
-            |release| fs::create_dir_all(directory.path().join("lib/modules").join(release)).unwrap();
-        assert!(matches!(only_release(&root), Err(ImageError::Missing { .. })));
-        install("6.1");
-        assert_eq!(only_release(&root).unwrap(), "6.1");
-        install("6.12");
-        assert!(
-            matches!(only_release(&root), Err(ImageError::Kernels { found, .. }) if found == ["6.1", "6.12"])
-        );
+    fn a_ramdisk_needs_the_memory_that_its_files_are_in() {
+        assert_eq!(min_memory_mib(Format::Erofs, 40 * MIB), MIN_MEMORY_MIB);
+        assert_eq!(min_memory_mib(Format::Ramdisk, 40 * MIB), MIN_MEMORY_MIB + 60);
     }
 }

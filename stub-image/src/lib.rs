@@ -8,15 +8,23 @@
 
 pub mod cli;
 pub mod closure;
+pub mod collector;
+pub mod contents;
 pub mod elf;
-pub mod erofs;
 pub mod error;
+pub mod format;
 pub mod image;
+pub mod kernel;
 pub mod kmod;
+pub mod packages;
+pub mod qemu;
 pub mod ramdisk;
 pub mod root;
 pub mod rootfs;
+#[cfg(test)]
+mod skipped;
 pub mod tree;
+pub mod unpack;
 
 pub use error::ImageError;
 pub use root::Root;

@@ -10,14 +10,15 @@ use flate2::{Compression, GzBuilder};
 use proto::ramdisk::{self, Module};
 
 use crate::kmod::{self, Modules};
-use crate::tree::{Mode, Node};
-use crate::{ImageError, Root, Tree, elf};
+use crate::tree::{Mode, Node, mode_of};
+use crate::{ImageError, Root, Tree, elf, unpack};
 
 /// Where PID 1 is, in the ramdisk and in the root filesystem.
 pub const INIT: &str = "/init";
 /// The mount points that PID 1 expects in the ramdisk.
 const MOUNT_POINTS: [&str; 4] = ["/dev", "/newroot", "/proc", "/sys"];
-const MODULE_DIRECTORY: &str = "/lib/modules";
+/// Below `/usr`: `/lib` may be a link in a ramdisk that has a whole system.
+const MODULE_DIRECTORY: &str = "/usr/lib/modules";
 
 /// A module that a ramdisk should load.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Ramdisk {
     pub modules: Vec<Wanted>,
     /// Other files: on the host, and in the ramdisk.
     pub files: Vec<(PathBuf, PathBuf)>,
+    /// The root filesystem's type, if there is one to mount, or that there is none.
+    pub rootfs: Option<&'static str>,
 }
 
 impl Ramdisk {
@@ -62,13 +65,19 @@ impl Ramdisk {
         } else {
             Modules::read(root, release)?.closure(self.modules.iter().map(|wanted| wanted.name.as_str()))?
         };
+        if let Some(rootfs) = self.rootfs {
+            tree.add(ramdisk::ROOTFS, Node::File(format!("{rootfs}\n").into_bytes(), Mode::Data))?;
+        }
         let mut list = Vec::new();
         for (name, file) in closure {
             let path = format!("{MODULE_DIRECTORY}/{name}.ko");
             let bytes = root
                 .read(&file)?
                 .ok_or_else(|| ImageError::NoModule { release: release.to_owned(), module: name.clone() })?;
-            tree.add(&path, Node::File(bytes, Mode::Data))?;
+            // PID 1 hands the file to the kernel as it is.
+            let unpacked =
+                unpack::unpack(&bytes).map_err(ImageError::file("unpacking", root.outer(&file)))?;
+            tree.add(&path, Node::File(unpacked.unwrap_or(bytes), Mode::Data))?;
             let wanted = self.modules.iter().find(|wanted| kmod::name(&wanted.name) == name);
             let parameters = wanted.map(|wanted| wanted.parameters.clone()).unwrap_or_default();
             list.push(Module { path, parameters });
@@ -89,17 +98,38 @@ pub(crate) fn add_init(tree: &mut Tree, init: &Path) -> Result<(), ImageError> {
     if dynamic.interpreter.is_some() || !dynamic.needed.is_empty() {
         return Err(ImageError::NotStatic { path: init.to_owned() });
     }
+    tree.need(INIT, "the kernel");
     tree.add(INIT, Node::File(bytes, Mode::Program))
 }
 
-fn mode_of(path: &Path) -> Result<Mode, ImageError> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let metadata = fs::metadata(path).map_err(ImageError::file("looking at", path))?;
-    Ok(if metadata.permissions().mode() & 0o111 == 0 { Mode::Data } else { Mode::Program })
+/// How a ramdisk is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// Every kernel that has ramdisks unpacks it.
+    Gzip,
+    /// Smaller, and unpacked in a fraction of the time, by kernels from 5.9 on: for ramdisks with a whole system.
+    Zstd,
+}
+
+/// Packed once, and read and copied at every start.
+const ZSTD_LEVEL: i32 = 19;
+
+impl Packing {
+    fn pack(self, archive: &[u8]) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Gzip => {
+                // No name and no time in gzip's header.
+                let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());
+                gzip.write_all(archive)?;
+                gzip.finish()
+            }
+            Self::Zstd => zstd::bulk::compress(archive, ZSTD_LEVEL),
+        }
+    }
 }
 
 /// Packs `tree`: equal trees give equal bytes.
-pub fn pack(tree: &Tree) -> Result<Vec<u8>, ImageError> {
+pub fn pack(tree: &Tree, packing: Packing) -> Result<Vec<u8>, ImageError> {
     let mut archive = Vec::new();
     for ((path, node), ino) in tree.nodes().zip(1..) {
         let (kind, mode, bytes) = match node {
@@ -116,13 +146,9 @@ pub fn pack(tree: &Tree) -> Result<Vec<u8>, ImageError> {
         let written = writer.write_all(&bytes).and_then(|()| writer.finish());
         archive = written.map_err(ImageError::file("packing", path))?;
     }
-    let compress = || -> io::Result<Vec<u8>> {
-        // No name and no time in gzip's header.
-        let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());
-        gzip.write_all(&trailer(archive)?)?;
-        gzip.finish()
-    };
-    compress().map_err(ImageError::file("packing", "the ramdisk"))
+    trailer(archive)
+        .and_then(|archive| packing.pack(&archive))
+        .map_err(ImageError::file("packing", "the ramdisk"))
 }
 
 #[cfg(test)]
@@ -140,32 +166,34 @@ mod tests {
 
     #[test]
     fn a_packed_tree_reads_back_entry_by_entry() {
-        let packed = pack(&tree()).unwrap();
-        let mut archive = Vec::new();
-        flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut archive).unwrap();
-        let mut rest = archive.as_slice();
-        let mut entries = Vec::new();
-        loop {
-            let mut reader = cpio::newc::Reader::new(rest).unwrap();
-            let (name, mode) = (reader.entry().name().to_owned(), reader.entry().mode());
-            let last = reader.entry().is_trailer();
-            let mut bytes = String::new();
-            reader.read_to_string(&mut bytes).unwrap();
-            rest = reader.finish().unwrap();
-            if last {
-                break;
+        for packing in [Packing::Gzip, Packing::Zstd] {
+            let archive = unpack::unpack(&pack(&tree(), packing).unwrap()).unwrap().unwrap();
+            let mut rest = archive.as_slice();
+            let mut entries = Vec::new();
+            loop {
+                let mut reader = cpio::newc::Reader::new(rest).unwrap();
+                let (name, mode) = (reader.entry().name().to_owned(), reader.entry().mode());
+                let last = reader.entry().is_trailer();
+                let mut bytes = String::new();
+                reader.read_to_string(&mut bytes).unwrap();
+                rest = reader.finish().unwrap();
+                if last {
+                    break;
+                }
+                entries.push(format!("{mode:o} {name} {bytes}"));
             }
-            entries.push(format!("{mode:o} {name} {bytes}"));
+            assert_eq!(
+                entries,
+                ["40755 etc ", "100644 etc/odd 12345", "100755 init program", "120777 link etc/odd"]
+            );
         }
-        assert_eq!(
-            entries,
-            ["40755 etc ", "100644 etc/odd 12345", "100755 init program", "120777 link etc/odd"]
-        );
     }
 
     #[test]
     fn equal_trees_give_equal_bytes() {
-        assert_eq!(pack(&tree()).unwrap(), pack(&tree()).unwrap());
+        for packing in [Packing::Gzip, Packing::Zstd] {
+            assert_eq!(pack(&tree(), packing).unwrap(), pack(&tree(), packing).unwrap());
+        }
     }
 
     #[test]

@@ -91,10 +91,41 @@ impl Root {
         fs::read(&outer).map(Some).map_err(ImageError::file("reading", outer))
     }
 
-    /// The names in the directory `path`, sorted; none if it does not exist.
+    /// The paths that exist and match `pattern`, whose wildcards never match a `/`; sorted.
+    pub fn glob(&self, pattern: &Path) -> Result<Vec<PathBuf>, ImageError> {
+        let mut found = vec![PathBuf::from("/")];
+        for part in parts(pattern) {
+            let text = part.to_string_lossy();
+            let wildcard = glob::Pattern::new(&text).ok().filter(|_| text.contains(['*', '?', '[']));
+            let mut next = Vec::new();
+            for directory in found {
+                match &wildcard {
+                    None => next.push(directory.join(&part)),
+                    Some(wildcard) => {
+                        let fits = |name: &OsString| wildcard.matches(&name.to_string_lossy());
+                        let names = self.list(&directory)?;
+                        next.extend(names.into_iter().filter(fits).map(|name| directory.join(name)));
+                    }
+                }
+            }
+            found = next;
+        }
+        let mut there = Vec::new();
+        for path in found {
+            if self.resolve(&path)?.is_some() {
+                there.push(path);
+            }
+        }
+        Ok(there)
+    }
+
+    /// The names in the directory `path`, sorted; none if it is no directory.
     pub fn list(&self, path: impl AsRef<Path>) -> Result<Vec<OsString>, ImageError> {
         let Some(resolved) = self.resolve(path)? else { return Ok(Vec::new()) };
         let outer = self.outer(&resolved.path);
+        if !outer.is_dir() {
+            return Ok(Vec::new());
+        }
         let names = fs::read_dir(&outer)
             .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect());
         let mut names: Vec<OsString> = names.map_err(ImageError::file("listing", outer))?;
@@ -131,6 +162,35 @@ mod tests {
         let names: Vec<_> = resolved.links.iter().map(|(link, _)| link.to_str().unwrap()).collect();
         assert_eq!(names, ["/abs", "/lib", "/usr/lib/libx.so", "/lib"]);
         assert_eq!(root.read("abs").unwrap().unwrap(), b"x");
+    }
+
+    #[test]
+    fn a_link_that_climbs_out_ends_at_the_root_as_after_a_chroot() {
+        let directory = tempfile::tempdir().unwrap();
+        let inner = directory.path().join("root");
+        fs::create_dir_all(&inner).unwrap();
+        fs::write(directory.path().join("secret"), "outside").unwrap();
+        for target in ["../secret", "/../secret", "../../../../secret"] {
+            let link = inner.join("link");
+            symlink(target, &link).unwrap();
+            assert_eq!(Root::new(&inner).read("/link").unwrap(), None, "{target}");
+            fs::remove_file(link).unwrap();
+        }
+    }
+
+    #[test]
+    fn wildcards_match_within_one_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path();
+        for name in ["a/x.conf", "b/y.conf", "b/z.txt", "b/deep/w.conf"] {
+            fs::create_dir_all(at.join(name).parent().unwrap()).unwrap();
+            fs::write(at.join(name), "").unwrap();
+        }
+        symlink("nowhere", at.join("b/dead.conf")).unwrap();
+        let glob = |pattern: &str| Root::new(at).glob(Path::new(pattern)).unwrap();
+        assert_eq!(glob("/?/*.conf"), ["/a/x.conf", "/b/y.conf"].map(PathBuf::from));
+        assert_eq!(glob("/b/z.txt"), [PathBuf::from("/b/z.txt")]);
+        assert!(glob("/none/*").is_empty() && glob("/a/x.conf/*").is_empty());
     }
 
     #[test]

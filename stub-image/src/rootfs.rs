@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! The stubdomain's root filesystem: PID 1, QEMU, and the libraries QEMU is linked with.
+//! The stubdomain's root filesystem: PID 1, QEMU, the libraries QEMU needs, and the files it reads.
 
 use std::path::{Path, PathBuf};
 
-use crate::tree::Node;
-use crate::{ImageError, Root, Tree, closure, ramdisk};
+use crate::contents::Contents;
+use crate::ramdisk::INIT;
+use crate::tree::{Mode, Node};
+use crate::{ImageError, Root, Tree, elf, qemu, ramdisk};
 
 /// Where PID 1 starts QEMU from: a link, because QEMU's own directory is where it and its loader look for other files.
 const QEMU: &str = "/usr/bin/qemu";
@@ -19,7 +21,6 @@ const QEMU_PLACES: [&str; 4] = [
 const DIRECTORIES: [&str; 7] = ["/dev", "/proc", "/run", "/sys", "/tmp", "/usr/bin", "/var"];
 /// QEMU links against the library of one Xen release, whose name tells which.
 const XEN_LIBRARY: &str = "libxenctrl.so.";
-const QEMU_BANNER: &[u8] = b"QEMU emulator version ";
 
 /// A root filesystem before it is packed, and what was found out about it.
 #[derive(Debug)]
@@ -30,27 +31,36 @@ pub struct Rootfs {
     pub xen: String,
     /// What QEMU calls its version.
     pub qemu: String,
+    /// Files that QEMU reads for some devices, and that the root does not have.
+    pub absent: Vec<&'static str>,
 }
 
 /// Collects the root filesystem from `root`, with `init` as PID 1.
-pub fn collect(root: &Root, init: &Path) -> Result<Rootfs, ImageError> {
-    let mut tree = Tree::default();
+pub fn collect(root: &Root, init: &Path, contents: &Contents) -> Result<Rootfs, ImageError> {
+    let program = find_qemu(root)?;
+    let outer = root.outer(&program);
+    let bytes = root.read(&program)?.unwrap_or_default();
+    let dynamic = elf::read(&outer, &bytes)?;
+    let modules = qemu::modules(root, &dynamic)?;
+    let mut programs = vec![program.clone()];
+    programs.extend(modules);
+    let mut tree = contents.collect(root, &programs, INIT)?;
     for directory in DIRECTORIES {
         tree.add(directory, Node::Dir)?;
+        tree.need(directory, INIT);
     }
     ramdisk::add_init(&mut tree, init)?;
-    let program = find_qemu(root)?;
-    let libraries = closure::add(&mut tree, root, &program)?;
     tree.add(QEMU, Node::Link(program.clone()))?;
-    let unidentified = |what| ImageError::Unidentified { path: root.outer(&program), what };
-    let xen = libraries
-        .keys()
-        .find_map(|name| name.strip_prefix(XEN_LIBRARY))
-        .ok_or_else(|| unidentified("Xen release (it is not linked with libxenctrl)"))?
-        .to_owned();
-    let bytes = root.read(&program)?.unwrap_or_default();
-    let qemu = banner(&bytes).ok_or_else(|| unidentified("version"))?;
-    Ok(Rootfs { tree, xen, qemu })
+    tree.need(QEMU, INIT);
+    let by = program.to_string_lossy();
+    let data = qemu::data(root, &bytes)?;
+    for path in &data.found {
+        tree.add_from(root, path, Mode::Data, &by)?;
+    }
+    let unidentified = |what| ImageError::Unidentified { path: outer.clone(), what };
+    let xen = xen(&tree).ok_or_else(|| unidentified("Xen release (it is not linked with libxenctrl)"))?;
+    let qemu = qemu::version(&bytes).ok_or_else(|| unidentified("version"))?;
+    Ok(Rootfs { tree, xen, qemu, absent: data.absent })
 }
 
 fn find_qemu(root: &Root) -> Result<PathBuf, ImageError> {
@@ -67,22 +77,8 @@ fn find_qemu(root: &Root) -> Result<PathBuf, ImageError> {
     })
 }
 
-/// The version in the text that `--version` would print; the program itself may not even run on this host.
-fn banner(program: &[u8]) -> Option<String> {
-    let at = program.windows(QEMU_BANNER.len()).position(|window| window == QEMU_BANNER)?;
-    let rest = &program[at + QEMU_BANNER.len()..];
-    let end = rest.iter().take(200).position(|byte| matches!(byte, b'\n' | b'\0'))?;
-    String::from_utf8(rest[..end].to_vec()).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_version_is_read_up_to_the_end_of_its_line() {
-        let program = b"\0..QEMU emulator version 7.2.22 (Debian 1:7.2)\nCopyright\0";
-        assert_eq!(banner(program).as_deref(), Some("7.2.22 (Debian 1:7.2)"));
-        assert_eq!(banner(b"QEMU emulator"), None);
-    }
+/// The release in the library's name; its file may have a longer one.
+fn xen(tree: &Tree) -> Option<String> {
+    let names = tree.nodes().filter_map(|(path, _)| path.file_name()?.to_str()?.strip_prefix(XEN_LIBRARY));
+    names.min_by_key(|release| release.len()).map(str::to_owned)
 }

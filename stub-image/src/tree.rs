@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The files of an image before they are packed, sorted by path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use proto::manifest::{Entry, EntryKind};
 
 use crate::image::digest;
+use crate::packages::Packages;
+use crate::root::Resolved;
 use crate::{ImageError, Root};
 
 /// What is at a path of an image.
@@ -41,10 +43,23 @@ impl Mode {
     }
 }
 
+/// What becomes of the symbolic links from a file's name to the file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Links {
+    /// They are links in the image too.
+    #[default]
+    Keep,
+    /// The file takes the name that was asked for; links to directories on the way stay.
+    Flatten,
+}
+
 /// The files of an image, by absolute path; `/` itself is not in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tree {
     nodes: BTreeMap<PathBuf, Node>,
+    /// Who needs what is at a path.
+    needs: BTreeMap<PathBuf, BTreeSet<String>>,
+    links: Links,
 }
 
 impl Tree {
@@ -66,18 +81,85 @@ impl Tree {
         }
     }
 
-    /// Adds the file that `path` leads to in `root`, at the same place, with every link on the way.
+    /// An empty one that treats links in this way.
+    pub fn with_links(links: Links) -> Self {
+        Self { links, ..Self::default() }
+    }
+
+    /// Notes that `by` needs what is at `path`.
+    pub fn need(&mut self, path: impl AsRef<Path>, by: impl Into<String>) {
+        self.needs.entry(Path::new("/").join(path)).or_default().insert(by.into());
+    }
+
+    /// Adds the file that `path` leads to in `root`, at the same place, with every link on the way, all needed by `by`.
     ///
     /// False when there is none.
-    pub fn add_from(&mut self, root: &Root, path: impl AsRef<Path>, mode: Mode) -> Result<bool, ImageError> {
-        let Some(resolved) = root.resolve(path)? else { return Ok(false) };
-        for (link, target) in resolved.links {
-            self.add(link, Node::Link(target))?;
-        }
+    pub fn add_from(
+        &mut self,
+        root: &Root,
+        path: impl AsRef<Path>,
+        mode: Mode,
+        by: &str,
+    ) -> Result<bool, ImageError> {
+        let Some(resolved) = root.resolve(path.as_ref())? else { return Ok(false) };
         let outer = root.outer(&resolved.path);
         let bytes = fs::read(&outer).map_err(ImageError::file("reading", outer))?;
-        self.add(resolved.path, Node::File(bytes, mode))?;
+        let Some(place) = self.place(root, path.as_ref())? else { return Ok(false) };
+        for (link, target) in place.links {
+            self.need(&link, by);
+            self.add(link, Node::Link(target))?;
+        }
+        self.need(&place.path, by);
+        self.add(place.path, Node::File(bytes, mode))?;
         Ok(true)
+    }
+
+    /// Notes that `by`, too, needs what [`add_from`](Self::add_from) added for `path`.
+    pub fn need_from(&mut self, root: &Root, path: &Path, by: &str) -> Result<(), ImageError> {
+        if let Some(place) = self.place(root, path)? {
+            place.links.iter().for_each(|(link, _)| self.need(link, by));
+            self.need(place.path, by);
+        }
+        Ok(())
+    }
+
+    /// Where a file of `root` is in the image, and the links that lead there.
+    fn place(&self, root: &Root, path: &Path) -> Result<Option<Resolved>, ImageError> {
+        let resolved = root.resolve(path)?;
+        match (self.links, path.parent(), path.file_name()) {
+            (Links::Flatten, Some(parent), Some(name)) if resolved.is_some() => {
+                let parent = root.resolve(parent)?;
+                Ok(parent.map(|parent| Resolved { path: parent.path.join(name), links: parent.links }))
+            }
+            _ => Ok(resolved),
+        }
+    }
+
+    /// Adds everything in `other`.
+    ///
+    /// # Errors
+    /// When both have a path, and different things there.
+    pub fn merge(&mut self, other: Self) -> Result<(), ImageError> {
+        for (path, by) in other.needs {
+            self.needs.entry(path).or_default().extend(by);
+        }
+        other.nodes.into_iter().try_for_each(|(path, node)| self.add(path, node))
+    }
+
+    /// Drops what is at the paths that `keep` does not want.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Path) -> bool) {
+        self.nodes.retain(|path, _| keep(path));
+        self.needs.retain(|path, _| self.nodes.contains_key(path));
+    }
+
+    /// What is at `path`.
+    pub fn get(&self, path: impl AsRef<Path>) -> Option<&Node> {
+        self.nodes.get(path.as_ref())
+    }
+
+    /// Who needs what is at `path`.
+    pub fn needed_by(&self, path: &Path) -> impl Iterator<Item = &str> {
+        self.needs.get(path).into_iter().flatten().map(String::as_str)
     }
 
     /// Every path and what is there, sorted.
@@ -85,8 +167,8 @@ impl Tree {
         self.nodes.iter().map(|(path, node)| (path.as_path(), node))
     }
 
-    /// The same for the manifest.
-    pub fn entries(&self) -> Vec<Entry> {
+    /// The same for the manifest, with the packages that files are from.
+    pub fn entries(&self, packages: &Packages) -> Vec<Entry> {
         let entry = |(path, node): (&Path, &Node)| Entry {
             path: path.to_string_lossy().into_owned(),
             kind: match node {
@@ -94,8 +176,28 @@ impl Tree {
                 Node::Link(target) => EntryKind::Link { target: target.to_string_lossy().into_owned() },
                 Node::File(bytes, _) => EntryKind::File { size: bytes.len() as u64, sha256: digest(bytes) },
             },
+            needed_by: self.needed_by(path).map(str::to_owned).collect(),
+            package: packages.of(path).filter(|_| !self.is_directory(path, node)).map(str::to_owned),
         };
         self.nodes().map(entry).collect()
+    }
+
+    /// Directories belong to many packages, and so do links that stand for one.
+    fn is_directory(&self, path: &Path, node: &Node) -> bool {
+        match node {
+            Node::Dir => true,
+            Node::File(..) => false,
+            Node::Link(target) => {
+                let beside = path.parent().unwrap_or(Path::new("/")).join(target);
+                self.get(beside) == Some(&Node::Dir)
+            }
+        }
+    }
+
+    /// Bytes in all files.
+    pub fn size(&self) -> usize {
+        let size = |(_, node): (_, &Node)| if let Node::File(bytes, _) = node { bytes.len() } else { 0 };
+        self.nodes().map(size).sum()
     }
 
     /// Makes these files below the existing, empty `directory`, which becomes the image's `/`.
@@ -112,6 +214,12 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+/// The mode that the file at `path` outside has in an image.
+pub(crate) fn mode_of(path: &Path) -> Result<Mode, ImageError> {
+    let metadata = fs::metadata(path).map_err(ImageError::file("looking at", path))?;
+    Ok(if metadata.permissions().mode() & 0o111 == 0 { Mode::Data } else { Mode::Program })
 }
 
 /// Sets the mode whatever the umask is.
@@ -136,6 +244,28 @@ mod tests {
         assert!(matches!(tree.add("/a/b", Node::Link("d".into())), Err(ImageError::Conflict { .. })));
         tree.add("/l", Node::Link("a".into())).unwrap();
         assert!(matches!(tree.add("/l/c", file), Err(ImageError::Conflict { .. })));
+    }
+
+    #[test]
+    fn a_chain_of_links_is_kept_or_flattened() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |path: &str| directory.path().join(path);
+        fs::create_dir_all(at("usr/lib")).unwrap();
+        fs::write(at("usr/lib/libx.so.1.2"), "x").unwrap();
+        symlink("usr/lib", at("lib")).unwrap();
+        symlink("libx.so.1.2", at("usr/lib/libx.so.1")).unwrap();
+        let root = Root::new(directory.path());
+        let paths = |links| {
+            let mut tree = Tree::with_links(links);
+            assert!(tree.add_from(&root, "/lib/libx.so.1", Mode::Data, "me").unwrap());
+            let files = tree.nodes().filter(|(_, node)| **node != Node::Dir);
+            files
+                .map(|(path, _)| (path.to_str().unwrap().to_owned(), tree.needed_by(path).count()))
+                .collect::<Vec<_>>()
+        };
+        let kept = ["/lib", "/usr/lib/libx.so.1", "/usr/lib/libx.so.1.2"];
+        assert_eq!(paths(Links::Keep), kept.map(|path| (path.to_owned(), 1)));
+        assert_eq!(paths(Links::Flatten), ["/lib", "/usr/lib/libx.so.1"].map(|path| (path.to_owned(), 1)));
     }
 
     #[test]

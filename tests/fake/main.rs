@@ -84,10 +84,12 @@ fn manifest() -> Manifest {
         xen: "4.17".to_owned(),
         qemu: String::new(),
         kernel: String::new(),
+        kernel_origin: None,
         rootfs: "erofs".to_owned(),
         cmdline: String::new(),
         min_memory_mib: 64,
         digests: ["kernel", "ramdisk", "rootfs.img"].map(file).into(),
+        packages: std::collections::BTreeMap::new(),
         contents: Vec::new(),
     }
 }

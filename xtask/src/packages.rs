@@ -17,6 +17,8 @@ pub(crate) const SSH: &[&str] = &["openssh-client"];
 pub(crate) const SHELL: &[&str] = &["shellcheck"];
 /// What making the stubdomain image needs.
 pub(crate) const IMAGE: &[&str] = &["erofs-utils"];
+/// What the unit tests compare with where it is there, and the tools of every form that an image has.
+pub(crate) const UNIT: &[&str] = &["dracut-core", "e2fsprogs", "erofs-utils", "musl-tools", "squashfs-tools"];
 /// What making the Linux guest's disk needs.
 pub(crate) const GUEST: &[&str] = &["syslinux", "syslinux-common", "mtools"];
 

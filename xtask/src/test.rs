@@ -52,7 +52,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let started = Instant::now();
         println!("== ring {name}");
         match ring {
-            Ring::Unit => cargo_test(args.xen, &["--workspace", "--exclude", "xen-sys"], filter)?,
+            Ring::Unit => {
+                packages::ensure(&[packages::UNIT])?;
+                cargo_test(args.xen, &["--workspace", "--exclude", "xen-sys"], filter)?;
+            }
             Ring::Ffi => cargo_test(args.xen, &["--package", "xen-sys"], filter)?,
             Ring::Dom0 => dom0(args.xen, filter, args.ring.is_some())?,
         }

@@ -10,7 +10,7 @@ use nix::mount::MsFlags;
 use proto::Stage;
 
 use crate::report::Reporter;
-use crate::{InitError, console, device, modules, mounts, switch_root};
+use crate::{InitError, console, device, modules, mounts, root, switch_root};
 
 /// Vdev `xvdz`, as the design fixes it.
 const ROOTFS: &str = "/dev/xvdz";
@@ -27,12 +27,23 @@ pub fn run(reporter: &mut Reporter) -> Result<Infallible, InitError> {
         console::say(&error.chain());
     }
     let loaded = modules::load_listed()?;
+    let fstype = filesystem();
+    if fstype == proto::ramdisk::ITSELF {
+        console::say(&format!("{loaded} modules loaded, the ramdisk stays"));
+        return root::run(reporter);
+    }
     device::wait(Path::new(ROOTFS), device::DEADLINE)?;
-    mounts::device(Path::new(ROOTFS), Path::new(NEW_ROOT), "erofs", MsFlags::MS_RDONLY)?;
+    mounts::device(Path::new(ROOTFS), Path::new(NEW_ROOT), &fstype, MsFlags::MS_RDONLY)?;
     console::say(&format!("{loaded} modules loaded, {ROOTFS} mounted"));
     switch_root::switch_root(Path::new(NEW_ROOT))?;
     let source = Command::new(INIT).exec();
     Err(InitError::File { operation: "executing the root filesystem's", path: PathBuf::from(INIT), source })
+}
+
+/// The filesystem that the ramdisk names.
+fn filesystem() -> String {
+    std::fs::read_to_string(proto::ramdisk::ROOTFS)
+        .map_or_else(|_| "erofs".to_owned(), |text| text.trim().to_owned())
 }
 
 fn booted(reporter: &mut Reporter) -> Result<(), InitError> {

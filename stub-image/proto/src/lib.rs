@@ -10,8 +10,11 @@ pub mod argv;
 pub mod keys;
 #[cfg(feature = "manifest")]
 pub mod manifest;
+pub mod places;
 pub mod ramdisk;
 pub mod stage;
+#[cfg(feature = "verify")]
+pub mod verify;
 
 pub use stage::Stage;
 

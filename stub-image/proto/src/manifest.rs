@@ -18,8 +18,9 @@ pub const ROOTFS: &str = "rootfs.img";
 pub const ROOTFS_VDEV: &str = "xvdz";
 
 /// What an image is, and what it needs.
+///
+/// Readers pass over what they do not know: what a reader must know goes with another `protocol`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// The stubdom protocol that its PID 1 speaks.
     pub protocol: u32,
@@ -29,7 +30,10 @@ pub struct Manifest {
     pub qemu: String,
     /// The kernel release.
     pub kernel: String,
-    /// The filesystem of `rootfs.img`.
+    /// What `kernel` was made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_origin: Option<KernelOrigin>,
+    /// The filesystem of `rootfs.img`, or `ramdisk` if the contents are in the ramdisk.
     pub rootfs: String,
     /// The kernel command line it needs.
     pub cmdline: String,
@@ -37,8 +41,23 @@ pub struct Manifest {
     pub min_memory_mib: u32,
     /// SHA-256 of each file beside the manifest, by name.
     pub digests: BTreeMap<String, String>,
+    /// The versions of the distribution's packages that files are from, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub packages: BTreeMap<String, String>,
     /// Every file in the root filesystem.
     pub contents: Vec<Entry>,
+}
+
+/// The file that a kernel was made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelOrigin {
+    /// Its path in the distribution's root, or its name.
+    pub file: String,
+    /// Its SHA-256.
+    pub sha256: String,
+    /// The distribution's package it is from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
 }
 
 /// One file of the root filesystem.
@@ -49,6 +68,12 @@ pub struct Entry {
     /// What it is.
     #[serde(flatten)]
     pub kind: EntryKind,
+    /// The files, or others such as the kernel, that need it; none for a directory that is only on the way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needed_by: Vec<String>,
+    /// The distribution's package it is from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
 }
 
 /// The kinds of file in a root filesystem.
@@ -77,10 +102,40 @@ impl Manifest {
         serde_json::from_slice(text)
     }
 
+    /// Whether a toolstack that speaks `protocol` can use it on a hypervisor of release `xen`; if not, why.
+    pub fn fits(&self, protocol: u32, xen: &str) -> Result<(), String> {
+        if self.protocol != protocol {
+            return Err(format!("it speaks stubdom protocol {}, not {protocol}", self.protocol));
+        }
+        if self.xen != xen {
+            return Err(format!("its QEMU was linked for Xen {}, this is Xen {xen}", self.xen));
+        }
+        Ok(())
+    }
+
     /// What goes into `manifest.json`; equal manifests give equal bytes.
     pub fn to_json(&self) -> Vec<u8> {
         let mut text = serde_json::to_vec_pretty(self).expect("a manifest has only string keys");
         text.push(b'\n');
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_read_with_less_and_with_more_than_is_known() {
+        let text = r#"{"protocol": 1, "xen": "4.17", "qemu": "7.2", "kernel": "6.1", "rootfs": "erofs",
+            "cmdline": "quiet", "min_memory_mib": 64, "digests": {}, "colour": "blue",
+            "contents": [{"path": "/init", "kind": "file", "size": 1, "sha256": "00", "weight": 3}]}"#;
+        let manifest = Manifest::from_json(text.as_bytes()).unwrap();
+        assert_eq!(manifest.kernel_origin, None);
+        assert_eq!(manifest.contents[0].kind, EntryKind::File { size: 1, sha256: "00".into() });
+        assert_eq!(Manifest::from_json(&manifest.to_json()).unwrap(), manifest);
+        assert_eq!(manifest.fits(1, "4.17"), Ok(()));
+        assert_eq!(manifest.fits(2, "4.17").unwrap_err(), "it speaks stubdom protocol 1, not 2");
+        assert!(manifest.fits(1, "4.20").unwrap_err().contains("linked for Xen 4.17"));
     }
 }

@@ -4,6 +4,11 @@
 /// Where the list is. A root filesystem has none, which is how PID 1 knows in which of the two it runs.
 pub const MODULES: &str = "/modules";
 
+/// Where the ramdisk says which filesystem the root filesystem has; EROFS if it does not say.
+pub const ROOTFS: &str = "/rootfs";
+/// What it says if there is none: the ramdisk itself has everything.
+pub const ITSELF: &str = "ramdisk";
+
 /// One kernel module to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Module {

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Packs a tree as an EROFS image with `mkfs.erofs`.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::{UUID, run, staged};
+use crate::{ImageError, Tree};
+
+/// The better of the two compressions that every kernel's EROFS has; level 12 saves 0.3 % for seven times the time.
+const COMPRESSION: &str = "-zlz4hc,9";
+/// Bytes that are packed together: the default, 4 KiB, makes the whole larger by a fifth.
+const CLUSTER: &str = "-C131072";
+/// The ends of files go beside their inodes.
+const TAILS: &str = "-Eztailpacking";
+
+/// Writes `tree` as an image to `to`.
+pub(super) fn write(tree: &Tree, to: &Path) -> Result<(), ImageError> {
+    let staging = staged(tree)?;
+    let mut command = Command::new("mkfs.erofs");
+    command.args([COMPRESSION, CLUSTER, TAILS, "-T0", "-x-1", "--all-root", "--quiet", "-U", UUID]);
+    run(command.arg(to).arg(staging.path()), "mkfs.erofs", "erofs-utils").map(drop)
+}
