@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Whole images from a small root that is made on the spot, through the command line.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
 use std::fs;

@@ -23,7 +23,9 @@ const CONFINED: [(&str, &[&str]); 2] = [
 pub(super) fn code(text: &str) -> impl Iterator<Item = &str> {
     let next = text.lines().skip(1).chain([""]);
     let tests = |(line, next): &(&str, &str)| {
-        *line == "#[cfg(test)]" && next.starts_with("mod ") && next.ends_with('{')
+        *line == "#[cfg(test)]"
+            && (next.starts_with("mod ") || next.starts_with("pub(crate) mod "))
+            && next.ends_with('{')
     };
     text.lines().zip(next).take_while(move |both| !tests(both)).map(|(line, _)| line)
 }
