@@ -30,7 +30,8 @@ pub(crate) fn store(words: &[AtomicU32], at: usize, from: &[u8]) {
     while !rest.is_empty() {
         let inside = at % WORD;
         let (now, later) = rest.split_at(rest.len().min(WORD - inside));
-        let mut word = if now.len() == WORD { [0; WORD] } else { words[at / WORD].load(Relaxed).to_ne_bytes() };
+        let mut word =
+            if now.len() == WORD { [0; WORD] } else { words[at / WORD].load(Relaxed).to_ne_bytes() };
         word[inside..inside + now.len()].copy_from_slice(now);
         words[at / WORD].store(u32::from_ne_bytes(word), Relaxed);
         at += now.len();

@@ -4,9 +4,9 @@
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
+use crate::Error;
 use crate::layout::{self, Layout, PAGE_BYTES, PAGE_WORDS, Side};
 use crate::ring::{End, Ring};
-use crate::Error;
 
 /// Bits in a notify byte: its reader is to ring when it wrote, or when it read.
 const ON_WRITE: u32 = 1;
@@ -62,7 +62,12 @@ pub struct Endpoint<M> {
 
 impl<M: AsRef<[AtomicU32]>> Endpoint<M> {
     /// Makes a page a vchan that waits for its client. Rings with pages of their own come with those and their grants.
-    pub fn serve(page: M, layout: Layout, left: Option<(M, &[u32])>, right: Option<(M, &[u32])>) -> Result<Self, Error> {
+    pub fn serve(
+        page: M,
+        layout: Layout,
+        left: Option<(M, &[u32])>,
+        right: Option<(M, &[u32])>,
+    ) -> Result<Self, Error> {
         let words = whole_page(&page)?;
         for word in words {
             word.store(0, Relaxed);
@@ -86,7 +91,10 @@ impl<M: AsRef<[AtomicU32]>> Endpoint<M> {
     }
 
     /// Looks at a server's page. `map` maps the grants of a ring that has pages of its own.
-    pub fn attach<E: From<Error>>(page: M, mut map: impl FnMut(Side, &[u32]) -> Result<M, E>) -> Result<Self, E> {
+    pub fn attach<E: From<Error>>(
+        page: M,
+        mut map: impl FnMut(Side, &[u32]) -> Result<M, E>,
+    ) -> Result<Self, E> {
         let words = whole_page(&page)?;
         let layout = Layout::decode(words[layout::ORDERS].load(Acquire))?;
         let mut own = |side| -> Result<Option<M>, E> {
