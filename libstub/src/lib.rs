@@ -30,6 +30,7 @@ mod image;
 mod journal;
 mod lifecycle;
 mod qemu_args;
+pub mod qmp;
 pub mod xenbus;
 
 pub use code::Code;
@@ -42,4 +43,5 @@ pub use lifecycle::{
     Operation, Owed, Pair, PairInfo, PairState, Progress, create, destroy, list,
 };
 pub use proto::Stage;
+pub use qmp::{Qmp, QmpError};
 pub use xen_sys::{DomId, Kib, ShutdownReason};

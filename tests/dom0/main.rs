@@ -8,4 +8,6 @@ mod failures;
 mod handles;
 mod messages;
 mod order;
+mod qmp;
 mod sharing;
+mod vchan;

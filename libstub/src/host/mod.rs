@@ -7,6 +7,7 @@
 #[cfg(feature = "fake")]
 pub mod fake;
 mod store_thread;
+mod vchan;
 mod xen;
 
 use std::fs::File;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 use xen_sys::{DomId, DomainInfo, EvtchnPort, Gfn, Kib};
 
+pub use vchan::{Vchan, VchanError};
 pub use xen::XenHost;
 
 use crate::code::Code;

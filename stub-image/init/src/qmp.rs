@@ -53,6 +53,8 @@ pub enum Turn {
     Done,
     /// There is more to move.
     More,
+    /// A client came: the offer is no more to be found by others. There may be more to move.
+    Taken,
     /// The client left: there is a new offer to publish.
     Offered,
 }
@@ -89,14 +91,13 @@ impl Server {
     /// When no new channel could be made: there is no service any more.
     pub fn turn(&mut self) -> io::Result<Turn> {
         self.channel.acknowledge()?;
-        let moved = match self.channel.peer() {
-            Peer::Awaited => return Ok(Turn::Done),
-            Peer::Here => self.move_bytes(),
+        let turn = match self.channel.peer() {
+            Peer::Awaited => Ok(Turn::Done),
+            Peer::Here => self.serve(),
             Peer::Gone => Err(io::ErrorKind::ConnectionReset.into()),
         };
-        match moved {
-            Ok(true) => Ok(Turn::More),
-            Ok(false) => Ok(Turn::Done),
+        match turn {
+            Ok(turn) => Ok(turn),
             // One end is gone, or broke the ring; the other one is closed with the session.
             Err(_) => {
                 self.session = None;
@@ -106,18 +107,17 @@ impl Server {
         }
     }
 
-    /// True if there may be more to move.
-    fn move_bytes(&mut self) -> io::Result<bool> {
-        if self.session.is_none() {
+    fn serve(&mut self) -> io::Result<Turn> {
+        let Some(session) = &mut self.session else {
             self.session = Some(Session::open(&self.socket)?);
-        }
-        let Some(session) = &mut self.session else { return Ok(false) };
+            return Ok(Turn::Taken);
+        };
         for _ in 0..MOVES {
             if !session.move_once(&mut self.channel)? {
-                return Ok(false);
+                return Ok(Turn::Done);
             }
         }
-        Ok(true)
+        Ok(Turn::More)
     }
 }
 

@@ -115,7 +115,10 @@ impl<'r> Service<'r> {
             Ok(Turn::Offered) => self.publish(server).map(|()| false),
             Ok(turn) => {
                 self.monitor = Some(server);
-                Ok(turn == Turn::More)
+                if turn == Turn::Taken {
+                    self.reporter.remove(name::QMP_RING_REF)?;
+                }
+                Ok(turn != Turn::Done)
             }
             Err(source) => {
                 console::say(&InitError::Channel { operation: "offering", source }.chain());
@@ -125,7 +128,7 @@ impl<'r> Service<'r> {
     }
 
     /// Tells clients where to find the monitor. Never a new number beside an old one: the one that clients read
-    /// first is taken away before and written last.
+    /// first was taken away when a client came, or is now, and is written last.
     fn publish(&mut self, server: Server) -> Result<(), InitError> {
         let offer = server.offer();
         self.reporter.remove(name::QMP_RING_REF)?;
