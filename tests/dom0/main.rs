@@ -7,6 +7,7 @@ mod deaths;
 mod failures;
 mod handles;
 mod messages;
+mod network;
 mod order;
 mod qmp;
 mod sharing;
