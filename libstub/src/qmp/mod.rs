@@ -23,8 +23,8 @@ use crate::lifecycle::ListError;
 use crate::{DomId, Name};
 use wire::{Lines, Message};
 
-/// How many events wait for someone to take them.
-const MAX_EVENTS: usize = 256;
+/// How many events wait for someone to take them: with all of the largest, 1 MiB.
+const MAX_EVENTS: usize = 128;
 
 /// Why a monitor could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -196,12 +196,16 @@ impl<T: Transport> Qmp<T> {
         self.usable()?;
         let result = self.receive(awaited, deadline);
         self.broken = !matches!(result, Ok(_) | Err(QmpError::Silent(_)));
-        if let Ok(Message::Event(event)) = &result {
-            if self.events.len() == MAX_EVENTS {
-                self.events.pop_front();
-                self.dropped += 1;
+        match &result {
+            Ok(Message::Event(event)) => {
+                if self.events.len() == MAX_EVENTS {
+                    self.events.pop_front();
+                    self.dropped += 1;
+                }
+                self.events.push_back(event.clone());
             }
-            self.events.push_back(event.clone());
+            Ok(Message::LongEvent) => self.dropped += 1,
+            _ => {}
         }
         result
     }

@@ -160,8 +160,8 @@ fn a_flood_of_events_is_bounded_and_counted() {
         Some(flood + &ok(request))
     });
     qmp.execute("x", None, later()).expect("an answer behind the flood");
-    assert_eq!(qmp.dropped_events(), 1000 - 256);
-    assert_eq!(qmp.event(soon()).expect("no fault").expect("an event").name, "E744");
+    assert_eq!(qmp.dropped_events(), 1000 - 128);
+    assert_eq!(qmp.event(soon()).expect("no fault").expect("an event").name, "E872");
 }
 
 #[test]

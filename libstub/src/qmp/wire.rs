@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 pub(super) const MAX_LINE: usize = 1 << 20;
 /// How deep values may be nested; QEMU's schema needs less than half of it.
 const MAX_DEPTH: u32 = 32;
+/// A longer event is not kept; QEMU's own are much shorter.
+const MAX_EVENT: usize = 8 << 10;
 /// How much of a line that makes no sense is shown.
 const EXCERPT: usize = 80;
 
@@ -26,6 +28,7 @@ pub(super) enum Message {
     Return { id: Option<String>, value: Value },
     Error { id: Option<String>, class: String, description: String },
     Event(Event),
+    LongEvent,
 }
 
 /// A line that cannot be accepted; nothing after it can be trusted either.
@@ -100,6 +103,9 @@ fn parse(line: &[u8]) -> Result<Message, Garbage> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
             return Err(garbage());
+        }
+        if line.len() > MAX_EVENT {
+            return Ok(Message::LongEvent);
         }
         let name = name.clone();
         return Ok(Message::Event(Event { name, data: fields.remove("data").unwrap_or(Value::Null) }));
@@ -181,6 +187,13 @@ mod tests {
         let mut lines = Lines::default();
         lines.push(b"\xff\xfe\n");
         assert!(lines.next().is_err());
+    }
+
+    #[test]
+    fn an_event_that_is_too_long_to_keep_is_known_as_one() {
+        let event = |len: usize| format!("{{\"event\": \"E\", \"data\": \"{}\"}}", "x".repeat(len));
+        assert!(matches!(one(&event(8000)), Ok(Some(Message::Event(_)))));
+        assert_eq!(one(&event(8192)), Ok(Some(Message::LongEvent)));
     }
 
     #[test]

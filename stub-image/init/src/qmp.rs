@@ -82,6 +82,8 @@ impl Server {
     /// The descriptors that a turn waits for, and what for.
     pub fn waits(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         let session = self.session.as_ref().map(|session| (session.qemu.as_fd(), session.interest()));
+        // Without an interest it would still wake us when QEMU hangs up, again and again.
+        let session = session.filter(|(_, interest)| !interest.is_empty());
         std::iter::once((self.channel.as_fd(), PollFlags::POLLIN)).chain(session)
     }
 

@@ -58,13 +58,13 @@ pub fn run(reporter: &mut Reporter) -> Result<Infallible, InitError> {
 
 /// Makes ready what QEMU's arguments name, and hands it over.
 fn prepare(arguments: &[String]) -> Result<(), InitError> {
-    for disk in qemu::disks(arguments) {
-        device::wait(disk, device::DEADLINE)?;
+    let devices = || qemu::disks(arguments).chain(qemu::serials(arguments));
+    for device in devices() {
+        device::wait(device, device::DEADLINE)?;
     }
     let taps = network::taps(arguments);
     network::join(&taps, device::DEADLINE)?;
-    let devices = qemu::disks(arguments).chain(qemu::serials(arguments));
-    launch::hand_over(devices.chain(network::devices(&taps)))
+    launch::hand_over(devices().chain(network::devices(&taps)))
 }
 
 /// A descriptor that is readable while a child has ended.
