@@ -49,7 +49,7 @@ const FUNCTIONS: &[&str] = &[
     "xs_release_domain",
     "xs_is_domain_introduced",
     "xenevtchn_(open|close|fd|notify|bind_unbound_port|bind_interdomain|unbind|pending|unmask)",
-    "xengnttab_(open|close|map_grant_ref|unmap)",
+    "xengnttab_(open|close|map_grant_ref|map_grant_ref_notify|map_domain_grant_refs|unmap)",
     "xenforeignmemory_(open|close|map|unmap)",
     "vsnprintf",
     "xtl_log",

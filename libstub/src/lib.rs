@@ -32,6 +32,7 @@ mod journal;
 mod lifecycle;
 mod logs;
 mod qemu_args;
+pub mod qmp;
 pub mod xenbus;
 
 pub use check::{CheckOptions, CheckReport, Finding, FindingStatus, check};
@@ -49,4 +50,5 @@ pub use lifecycle::{
 pub use logs::{ConsoleLogs, LogLine, LogSource, last_words};
 pub use proto::Stage;
 pub use proto::argv::ArgvError;
+pub use qmp::{Qmp, QmpError};
 pub use xen_sys::{DomId, Kib, ShutdownReason};

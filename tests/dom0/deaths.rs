@@ -3,7 +3,7 @@
 
 use std::process::{Child, Command};
 
-use stub_tests::guest::Guest;
+use stub_tests::guest::{Guest, image_cmdline};
 use stub_tests::probe::Probe;
 use stub_tests::stubctl::{self, stubctl};
 use stub_tests::wait_for;
@@ -58,6 +58,23 @@ fn the_exit_of_qemu_powers_its_stubdom_off() {
 }
 
 #[test]
+fn a_qemu_that_is_killed_crashes_its_stubdom() {
+    let probe = Probe::take();
+    // A table without end: the stubdomain's kernel runs out of memory and takes QEMU.
+    let line = "device_model_args_hvm = [ \"-acpitable\", \"data=/dev/zero\" ]";
+    let guest = Guest::new().with(line);
+    let mut create = Create::start(&guest);
+    booted();
+    create.signal("-STOP");
+    wait_for("the end of the stubdomain", || {
+        domain(DomainKind::Pv)?.shutdown.filter(|reason| *reason == ShutdownReason::Crash)
+    });
+    create.signal("-CONT");
+    assert_eq!(create.status(), Some(1));
+    probe.assert_restored();
+}
+
+#[test]
 fn a_guest_that_is_destroyed_ends_the_wait() {
     let probe = Probe::take();
     let guest = Guest::new().with("stubdomain_timeout = 3600");
@@ -71,10 +88,11 @@ fn a_guest_that_is_destroyed_ends_the_wait() {
 #[test]
 fn a_stubdom_that_panics_later_shows_in_the_list() {
     let probe = Probe::take();
-    // The guest's first port access makes QEMU trace; the trace's first letter makes the stubdomain's kernel panic.
-    let line = "device_model_args_hvm = [ \"-D\", \"/proc/sysrq-trigger\", \"-trace\", \"cpu_out\" ]";
-    let guest = Guest::new().with(line);
-    stubctl::create_running(&guest);
+    let cmdline = format!("{} sysrq_always_enabled", image_cmdline());
+    let guest = Guest::new().with(&format!("stubdomain_cmdline = \"{cmdline}\""));
+    let (_, stubdom) = stubctl::create_running(&guest);
+    let sysrq = format!("/local/domain/{stubdom}/control/sysrq");
+    Store::open().expect("xenstored").write(&sysrq, b"c").expect("a key");
     wait_for("the stubdomain's panic", || {
         domain(DomainKind::Pv)?.shutdown.filter(|reason| *reason == ShutdownReason::Crash)
     });

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Ring 3: what is claimed of a pair, on a real Xen. Runs in the lab: `cargo xtask test --ring dom0`.
 
+mod confined;
 mod create;
 mod deaths;
 mod failures;
 mod front;
 mod handles;
 mod messages;
+mod network;
 mod order;
+mod qmp;
 mod sharing;
+mod vchan;

@@ -13,7 +13,7 @@ use crate::types::{DomId, GrantRef};
 /// The right to map what other domains grant.
 #[derive(Debug)]
 pub struct Gnttab {
-    raw: NonNull<xengnttab_handle>,
+    pub(crate) raw: NonNull<xengnttab_handle>,
 }
 
 // SAFETY: after open the handle only holds a descriptor and a logger without state; each call is a system call of its own.

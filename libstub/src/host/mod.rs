@@ -10,6 +10,7 @@ mod disks;
 pub mod fake;
 pub(crate) mod late_store;
 mod store_thread;
+mod vchan;
 mod xen;
 
 use std::fs::File;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 use xen_sys::{DomId, DomainInfo, EvtchnPort, Gfn, Kib};
 
+pub use vchan::{Vchan, VchanError};
 pub use xen::XenHost;
 pub(crate) use xen::{SEABIOS, hvmloader};
 pub use xen_sys::DomainKind;

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Why PID 1 could not do its work.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::errno::Errno;
+
+use crate::power::End;
 
 /// Why PID 1 could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -91,15 +94,66 @@ pub enum InitError {
         /// What the kernel said.
         source: Errno,
     },
+    /// A channel to the toolstack could not be made.
+    #[error("{operation} the QMP channel failed")]
+    Channel {
+        /// What was tried.
+        operation: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A network interface could not be made, or found.
+    #[error("{operation} the network interface {name} failed")]
+    Network {
+        /// What was tried.
+        operation: &'static str,
+        /// The interface.
+        name: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// QEMU ended, which ends the stubdomain.
-    #[error("QEMU ended: {status}; what it said is on the console")]
+    #[error("QEMU ended: {end}{}", said(last_words))]
     QemuEnded {
-        /// `exit N` or `signal N`.
-        status: String,
+        /// How.
+        end: QemuEnd,
+        /// What it said last.
+        last_words: String,
     },
 }
 
+/// How QEMU ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QemuEnd {
+    /// By itself, with this status.
+    Exit(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// The value of `stub/qemu-exit`.
+impl fmt::Display for QemuEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(status) => write!(f, "exit {status}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}
+
+fn said(last_words: &str) -> String {
+    if last_words.is_empty() { String::new() } else { format!("; it said: {last_words}") }
+}
+
 impl InitError {
+    /// How the domain is to end for it.
+    pub fn end(&self) -> End {
+        match self {
+            Self::QemuEnded { end: QemuEnd::Exit(_), .. } => End::PowerOff,
+            _ => End::Crash,
+        }
+    }
+
     /// The error and what caused it, in one line.
     pub fn chain(&self) -> String {
         let mut line = self.to_string();

@@ -6,9 +6,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use stub_init::report::Reporter;
-use stub_init::{InitError, console, power, ramdisk, root};
+use stub_init::{InitError, console, launch, ramdisk, root};
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    if arguments.next().is_some_and(|name| name == launch::NAME) {
+        let Err(error) = launch::run(arguments);
+        eprintln!("cannot become QEMU: {error}");
+        return ExitCode::from(launch::FAILED);
+    }
     console::hook_panics();
     let mut reporter = Reporter::new();
     let error = match run(&mut reporter) {
@@ -17,7 +23,7 @@ fn main() -> ExitCode {
     };
     // A PID 1 that returns makes the kernel panic, which is how a failure that xenstore never got still shows.
     if reporter.failed(&error) {
-        power::off();
+        error.end().run();
     }
     ExitCode::FAILURE
 }

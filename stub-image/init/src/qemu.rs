@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! QEMU: its arguments, the devices they name, and its end.
 
-use std::os::unix::process::CommandExt as _;
+use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use proto::{argv, keys};
 
-use crate::InitError;
 use crate::report::Reporter;
-
-/// Where the image has QEMU.
-pub const PROGRAM: &str = "/usr/bin/qemu";
+use crate::{InitError, QemuEnd};
 
 /// Reads the arguments that the toolstack wrote for `guest`.
 pub fn arguments(reporter: &Reporter, guest: u16) -> Result<Vec<String>, InitError> {
@@ -35,20 +31,28 @@ pub fn disks(arguments: &[String]) -> impl Iterator<Item = &Path> {
         .map(Path::new)
 }
 
-/// Starts QEMU on the console, without input.
-pub fn start(arguments: &[String]) -> Result<Pid, InitError> {
-    let child = Command::new(PROGRAM).arg0("qemu").args(arguments).stdin(Stdio::null()).spawn();
-    let failed = |source| InitError::Start { program: PROGRAM, source };
-    let id = i32::try_from(child.map_err(failed)?.id());
-    // The handle may go: PID 1 reaps every child by itself.
-    id.map(Pid::from_raw).map_err(|error| failed(std::io::Error::other(error)))
+/// The serial lines that these arguments name.
+pub fn serials(arguments: &[String]) -> impl Iterator<Item = &Path> {
+    let named = arguments.iter().filter(|argument| argument.starts_with("/dev/hvc"));
+    // The first is the console of this domain.
+    named.filter(|argument| *argument != "/dev/hvc0").map(Path::new)
 }
 
-/// The value of `stub/qemu-exit` for the end of a process, nothing for what is not its end.
-pub fn ended(status: WaitStatus) -> Option<String> {
+/// What the kernel says of a process's rights, in one line.
+pub fn rights(process: Pid) -> String {
+    const TOLD: [&str; 4] = ["Uid", "CapEff", "NoNewPrivs", "Seccomp"];
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let told =
+        status.lines().filter_map(|line| line.split_once(":\t")).filter(|(name, _)| TOLD.contains(name));
+    let words = told.map(|(name, value)| format!("{name} {}", value.split('\t').next().unwrap_or_default()));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// How a process ended, nothing for what is not its end.
+pub fn ended(status: WaitStatus) -> Option<QemuEnd> {
     match status {
-        WaitStatus::Exited(_, code) => Some(format!("exit {code}")),
-        WaitStatus::Signaled(_, signal, _) => Some(format!("signal {}", signal as i32)),
+        WaitStatus::Exited(_, code) => Some(QemuEnd::Exit(code)),
+        WaitStatus::Signaled(_, signal, _) => Some(QemuEnd::Signal(signal as i32)),
         _ => None,
     }
 }
@@ -70,13 +74,24 @@ mod tests {
         ]
         .map(String::from);
         assert_eq!(disks(&arguments).collect::<Vec<_>>(), [Path::new("/dev/xvda"), Path::new("/dev/xvdb")]);
+        assert_eq!(serials(&arguments).collect::<Vec<_>>(), [Path::new("/dev/hvc3")]);
+    }
+
+    #[test]
+    fn rights_are_told_in_one_line() {
+        let rights = rights(Pid::this());
+        assert!(
+            rights.starts_with("Uid ") && rights.contains(", NoNewPrivs ") && !rights.contains('\t'),
+            "{rights}"
+        );
     }
 
     #[test]
     fn an_end_is_told_as_number() {
         let pid = Pid::from_raw(7);
-        assert_eq!(ended(WaitStatus::Exited(pid, 1)).as_deref(), Some("exit 1"));
-        assert_eq!(ended(WaitStatus::Signaled(pid, Signal::SIGSEGV, true)).as_deref(), Some("signal 11"));
+        let told = |status| ended(status).map(|end| end.to_string());
+        assert_eq!(told(WaitStatus::Exited(pid, 1)).as_deref(), Some("exit 1"));
+        assert_eq!(told(WaitStatus::Signaled(pid, Signal::SIGSEGV, true)).as_deref(), Some("signal 11"));
         assert_eq!(ended(WaitStatus::StillAlive), None);
     }
 }

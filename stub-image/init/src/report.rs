@@ -8,7 +8,7 @@ use proto::{MAX_FAILED, PROTOCOL, Stage};
 use xenstore_rs::Xs as _;
 use xenstore_rs::unix::XsUnix;
 
-use crate::{InitError, console};
+use crate::{InitError, QemuEnd, console};
 
 /// The stubdomain's own view of xenstore, and the stage it reached.
 pub struct Reporter {
@@ -64,12 +64,16 @@ impl Reporter {
 
     /// Tells why PID 1 gives up; false if only the console has it.
     pub fn failed(&mut self, error: &InitError) -> bool {
-        let told = self.failed_because(&error.chain());
+        // A QEMU that ended as it was told to has not failed; that it ended is told in any case.
+        let told = match error {
+            InitError::QemuEnded { end: QemuEnd::Exit(0), .. } => true,
+            _ => self.failed_because(&error.chain()),
+        };
         // After the reason: whoever sees this key finds the reason as well.
-        if let InitError::QemuEnded { status } = error {
-            let _ = self.write(name::QEMU_EXIT, status);
+        match error {
+            InitError::QemuEnded { end, .. } => self.write(name::QEMU_EXIT, &end.to_string()).is_ok() && told,
+            _ => told,
         }
-        told
     }
 
     /// The same for a reason in words.
@@ -110,9 +114,21 @@ impl Reporter {
         Ok(format!("{}/{name}", keys::device_model_relative(self.guest()?)))
     }
 
-    fn write(&self, name: &str, value: &str) -> Result<(), InitError> {
+    /// Writes one of the device model's keys.
+    pub fn write(&self, name: &str, value: &str) -> Result<(), InitError> {
         let key = self.key(name)?;
         self.connection()?.store.write(&key, value).map_err(|source| store_error("writing", &key, source))
+    }
+
+    /// Removes one of the device model's keys; one that is not there is no failure.
+    pub fn remove(&self, name: &str) -> Result<(), InitError> {
+        let key = self.key(name)?;
+        match self.connection()?.store.rm(&key) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(store_error("removing", &key, error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn connection(&self) -> Result<&Connection, InitError> {

@@ -4,19 +4,18 @@
 use std::convert::Infallible;
 use std::fs;
 use std::os::fd::AsFd as _;
+use std::path::Path;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::Pid;
 use proto::Stage;
 use proto::keys::{self, name};
 
+use crate::options::Options;
 use crate::report::Reporter;
+use crate::supervise::Service;
 use crate::watch::Watcher;
-use crate::{InitError, console, device, mounts, qemu};
+use crate::{InitError, console, device, launch, mounts, network, qemu, qmp, shell};
 
 /// QEMU maps the guest's memory, which is far more than the stubdomain's own.
 const OVERCOMMIT: (&str, &str) = ("/proc/sys/vm/overcommit_memory", "1");
@@ -39,18 +38,33 @@ pub fn run(reporter: &mut Reporter) -> Result<Infallible, InitError> {
         // A kernel without this driver serves a guest as long as nothing uses a channel.
         console::say(&error.chain());
     }
+    let options = Options::read()?;
+    shell::start(options);
     let guest = reporter.guest()?;
     let mut watcher = Watcher::open()?;
     wait_for_go(reporter, &mut watcher)?;
     reporter.stage(Stage::Devices)?;
-    let arguments = qemu::arguments(reporter, guest)?;
-    for disk in qemu::disks(&arguments) {
-        device::wait(disk, device::DEADLINE)?;
-    }
-    let process = qemu::start(&arguments)?;
+    let mut arguments = qemu::arguments(reporter, guest)?;
+    prepare(&arguments)?;
+    let listener = qmp::listener(Path::new(qmp::SOCKET));
+    let listener = listener.map_err(|source| InitError::Channel { operation: "listening for", source })?;
+    arguments.extend(qmp::arguments(listener.as_fd()));
+    let (process, output) = launch::start(&arguments, Some(listener.as_fd()), options)?;
+    drop(listener);
     reporter.stage(Stage::QemuStarted)?;
     console::say(&format!("QEMU started for guest {guest} with {} arguments", arguments.len()));
-    supervise(reporter, watcher, &children, process)
+    Service::new(reporter, watcher, children, process, output)?.run()
+}
+
+/// Makes ready what QEMU's arguments name, and hands it over.
+fn prepare(arguments: &[String]) -> Result<(), InitError> {
+    let devices = || qemu::disks(arguments).chain(qemu::serials(arguments));
+    for device in devices() {
+        device::wait(device, device::DEADLINE)?;
+    }
+    let taps = network::taps(arguments);
+    network::join(&taps, device::DEADLINE)?;
+    launch::hand_over(devices().chain(network::devices(&taps)))
 }
 
 /// A descriptor that is readable while a child has ended.
@@ -73,60 +87,12 @@ fn wait_for_go(reporter: &mut Reporter, watcher: &mut Watcher) -> Result<(), Ini
     let go = reporter.key(name::GO)?;
     watcher.watch(&go)?;
     reporter.stage(Stage::Waiting)?;
+    // Toolstacks that do not know this protocol write QEMU's arguments before the stubdomain runs, and no more.
+    if qemu::arguments(reporter, reporter.guest()?).is_ok_and(|arguments| !arguments.is_empty()) {
+        return Ok(());
+    }
     while reporter.read_optional(&go)?.as_deref() != Some(keys::GO) {
         watcher.event()?;
     }
     Ok(())
-}
-
-/// Waits for QEMU's ready key and for QEMU's end, whichever comes, until the end.
-fn supervise(
-    reporter: &mut Reporter,
-    watcher: Watcher,
-    children: &SignalFd,
-    process: Pid,
-) -> Result<Infallible, InitError> {
-    let state = reporter.key(name::STATE)?;
-    let mut watcher = Some(watcher);
-    if let Some(watcher) = &mut watcher {
-        watcher.watch(&state)?;
-    }
-    loop {
-        let mut waits = vec![PollFd::new(children.as_fd(), PollFlags::POLLIN)];
-        waits.extend(watcher.as_ref().map(|watcher| PollFd::new(watcher.as_fd(), PollFlags::POLLIN)));
-        match poll(&mut waits, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(source) => return Err(InitError::Wait { source }),
-        }
-        let store_spoke = waits.get(1).is_some_and(|wait| wait.any() == Some(true));
-        // The ready key first: QEMU may have written it and ended before this process ran again.
-        if let Some(open) = watcher.as_mut().filter(|_| store_spoke) {
-            open.message()?;
-            if reporter.read_optional(&state)?.is_some_and(|value| value.as_bytes() == keys::READY) {
-                reporter.stage(Stage::Ready)?;
-                watcher = None;
-            }
-        }
-        if let Some(status) = reap(children, process)? {
-            return Err(InitError::QemuEnded { status });
-        }
-    }
-}
-
-/// Takes every child that ended, orphans too, and says how `process` did if it was among them.
-fn reap(children: &SignalFd, process: Pid) -> Result<Option<String>, InitError> {
-    let failed = |source| InitError::Wait { source };
-    while children.read_signal().map_err(failed)?.is_some() {}
-    let mut end = None;
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(status) => match status.pid() {
-                Some(pid) if pid == process => end = end.or(qemu::ended(status)),
-                Some(_) => {}
-                None => return Ok(end),
-            },
-            Err(Errno::ECHILD) => return Ok(end),
-            Err(source) => return Err(failed(source)),
-        }
-    }
 }

@@ -15,6 +15,12 @@ pub mod name {
     pub const QEMU_EXIT: &str = "stub/qemu-exit";
     /// Written by the toolstack: `1` releases QEMU.
     pub const GO: &str = "stub/go";
+    /// Where QEMU's monitor is offered over vchan, as libxl looks for it too.
+    pub const QMP: &str = "qmp-vchan";
+    /// Written by PID 1, last: the grant of the monitor's vchan.
+    pub const QMP_RING_REF: &str = "qmp-vchan/ring-ref";
+    /// Written by PID 1: the event channel of the monitor's vchan.
+    pub const QMP_EVENT_CHANNEL: &str = "qmp-vchan/event-channel";
 }
 
 /// The value of the ready key.

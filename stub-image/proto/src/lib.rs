@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What the toolstack and the stubdomain agree on: key names, stages, argv and the image manifest.
 //!
-//! Protocol 1 is a superset of Xen's `docs/misc/stubdom.txt`. The toolstack writes `target`, `dm-argv` and
-//! `stub/go`; PID 1 of the stubdomain writes the other `stub/` keys; QEMU itself writes `state`.
+//! Protocol 1 is a superset of Xen's `docs/misc/stubdom.txt`, written down in `stub-image/PROTOCOL.md`. The toolstack
+//! writes `target`, `dm-argv` and `stub/go`; PID 1 of the stubdomain writes the other `stub/` keys and `qmp-vchan`; QEMU
+//! itself writes `state`.
 //! Everything that comes from the stubdomain is hostile: read it with the parsers here, which are total.
 #![forbid(unsafe_code)]
 

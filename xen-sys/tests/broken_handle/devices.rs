@@ -12,8 +12,8 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use uuid::Uuid;
 use xen_sys::{
     Channel, CpuidPolicy, CreateDomain, Ctrl, DomId, DomainKind, E820Entry, E820Kind, Error, Evtchn,
-    EvtchnPort, ForeignMemory, Gfn, Gnttab, GrantAccess, GrantRef, HvmBuild, HvmParam, Kib, PvBuild,
-    ShutdownReason, build_hvm, build_pv,
+    EvtchnPort, ForeignMemory, Gfn, Gnttab, GrantAccess, GrantRef, HvmBuild, HvmParam, Kib, Notice, PvBuild,
+    SharedPages, ShutdownReason, build_hvm, build_pv,
 };
 
 use crate::{Claim, assert_fails};
@@ -217,6 +217,16 @@ fn no_grant_is_mapped_from_a_null_device() {
     let gnttab = Gnttab::open().expect("a null device can be opened");
     for access in [GrantAccess::ReadOnly, GrantAccess::ReadWrite] {
         assert_fails("map", gnttab.map(DOMID, GrantRef::new(0), access));
+    }
+    let open = || Gnttab::open().expect("a null device can be opened");
+    let notice = |clear| Notice { clear, ring: PORT };
+    assert_fails("map_one", SharedPages::map_one(open(), DOMID, GrantRef::new(8), notice(0)));
+    assert_fails("map", SharedPages::map(open(), DOMID, &[GrantRef::new(8), GrantRef::new(9)]));
+    for refused in [
+        SharedPages::map_one(open(), DOMID, GrantRef::new(8), notice(4096)),
+        SharedPages::map(open(), DOMID, &[]),
+    ] {
+        assert!(matches!(refused, Err(Error::InvalidArgument { .. })), "{refused:?}");
     }
 }
 
