@@ -7,6 +7,7 @@ mod deaths;
 mod failures;
 mod front;
 mod handles;
+mod kills;
 mod messages;
 mod network;
 mod order;

@@ -5,6 +5,7 @@
 pub mod guest;
 pub mod kernel;
 pub mod probe;
+pub mod stepper;
 pub mod stubctl;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Two ends over plain memory: honest ones that lose nothing, and hostile ones that break nothing.
+#![forbid(unsafe_code)]
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;

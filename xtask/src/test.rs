@@ -19,6 +19,9 @@ const RUNNER: &str = include_str!("lab/run-tests.sh");
 /// Seconds that the dom0 ring may take.
 const DEADLINE: u64 = 2400;
 
+/// The same with all points of the sweeps.
+const THOROUGH_DEADLINE: u64 = 36_000;
+
 /// Where a page finds the disk of a Linux guest, as the demo does.
 const LINUX_DISK: &str = "/lab/put/guest.img";
 
@@ -40,6 +43,9 @@ pub(crate) struct Args {
     /// The Xen release
     #[arg(long, value_enum, default_value_t)]
     xen: Xen,
+    /// All points of the sweeps on a real Xen, not a choice: takes hours
+    #[arg(long)]
+    thorough: bool,
     /// Only tests whose name contains this
     filter: Option<String>,
 }
@@ -57,7 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 cargo_test(args.xen, &["--workspace", "--exclude", "xen-sys"], filter)?;
             }
             Ring::Ffi => cargo_test(args.xen, &["--package", "xen-sys"], filter)?,
-            Ring::Dom0 => dom0(args.xen, filter, args.ring.is_some())?,
+            Ring::Dom0 => dom0(args, filter)?,
         }
         println!("== ring {name} took {:.0} s", started.elapsed().as_secs_f64());
     }
@@ -72,7 +78,8 @@ fn cargo_test(xen: Xen, packages: &[&str], filter: &str) -> Result<()> {
     Ok(())
 }
 
-fn dom0(xen: Xen, filter: &str, asked: bool) -> Result<()> {
+fn dom0(args: &Args, filter: &str) -> Result<()> {
+    let (xen, asked) = (args.xen, args.ring.is_some());
     packages::ensure(&[packages::LAB])?;
     let mut binaries = build::tests(
         xen,
@@ -100,7 +107,7 @@ fn dom0(xen: Xen, filter: &str, asked: bool) -> Result<()> {
         println!("no test has {filter} in its name");
         return Ok(());
     }
-    let mut lab = Lab::new("test", xen, "4G", DEADLINE);
+    let mut lab = Lab::new("test", xen, "4G", if args.thorough { THOROUGH_DEADLINE } else { DEADLINE });
     let mut programs = build::release(xen)?;
     programs.extend(build::examples(xen)?);
     lab.install(&programs, &image::ensure(xen)?);
@@ -108,7 +115,8 @@ fn dom0(xen: Xen, filter: &str, asked: bool) -> Result<()> {
     put_tests(&mut lab, &dir.path().join("tests"), &binaries)?;
     put_pages(&mut lab, &dir.path().join("docs"), &pages, xen)?;
     let filter = quoted(filter);
-    let status = lab.run(&format!("FILTER={filter}\n{RUNNER}"), |line| println!("{line}"))?;
+    let thorough = if args.thorough { "export THOROUGH=1\n" } else { "" };
+    let status = lab.run(&format!("{thorough}FILTER={filter}\n{RUNNER}"), |line| println!("{line}"))?;
     if status != 0 {
         bail!("tests of the dom0 ring failed; its logs are in {}", lab.logs().display());
     }

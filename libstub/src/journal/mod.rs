@@ -179,6 +179,8 @@ impl Journal {
     /// Writes a record, in place of an older one of its name.
     pub(crate) fn write(&self, record: &Record, _: &Claim) -> Result<(), JournalError> {
         let path = self.path(&record.name);
+        // Told like a call to the host: a process can die on either side of it.
+        tracing::debug!(target: "libstub::call", call = "journal", on = %record.name);
         // Only the holder of the claim uses this name: what a killed process left is written over.
         let unfinished = self.directory.join(format!(".{}.new", record.name));
         let text =

@@ -113,7 +113,7 @@ fn interfaces(directory: &Path) -> Vec<String> {
     let mut found: Vec<(u32, String)> = entries
         .filter_map(|entry| {
             let node = fs::read_to_string(entry.path().join("device/nodename")).ok()?;
-            let number = node.trim_end().strip_prefix("device/vif/")?.parse().ok()?;
+            let number = node.trim_end().strip_prefix(proto::keys::VIF)?.parse().ok()?;
             Some((number, entry.file_name().into_string().ok()?))
         })
         .collect();

@@ -32,6 +32,9 @@ pub const GO: &str = "1";
 /// The stubdomain's own key that names the guest it serves, relative to its home.
 pub const TARGET: &str = "target";
 
+/// The frontends of a domain's NICs, relative to its home, as the kernel names them.
+pub const VIF: &str = "device/vif/";
+
 /// Home of a domain.
 pub fn home(domid: u16) -> String {
     format!("/local/domain/{domid}")

@@ -2,6 +2,8 @@
 # page by page, the commands that the documentation shows.
 passed=0 failed=0
 export RUST_BACKTRACE=1
+limit=600
+[ -z "$THOROUGH" ] || limit=20000
 
 # Tells how a test went: its name, its exit status; its output is in /run/test.log.
 tell() {
@@ -21,7 +23,7 @@ for binary in /lab/put/tests/*; do
     for name in $("$binary" --list --format terse 2>/dev/null | sed -n 's/: test$//p'); do
         case "$name" in *"$FILTER"*) ;; *) continue ;; esac
         start=$(date +%s%N)
-        timeout -k 5 600 "$binary" --exact "$name" --nocapture >/run/test.log 2>&1
+        timeout -k 5 $limit "$binary" --exact "$name" --nocapture >/run/test.log 2>&1
         tell "${binary##*/}::$name" $?
     done
 done
