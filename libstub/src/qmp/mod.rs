@@ -77,6 +77,18 @@ pub enum QmpError {
     },
 }
 
+impl QmpError {
+    /// The failure under its stable name.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::List(error) => error.code(),
+            Self::Host(error) => error.code(),
+            Self::NotRunning(_) => Code::NoSuchPair,
+            _ => Code::QmpFailed,
+        }
+    }
+}
+
 /// What a client talks through.
 pub trait Transport {
     /// Reads what is there, nothing if nothing is; an error at the end.
