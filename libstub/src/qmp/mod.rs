@@ -18,6 +18,7 @@ use uuid::Uuid;
 pub use connect::connect;
 pub use wire::{Event, Garbage};
 
+use crate::code::Code;
 use crate::host::HostError;
 use crate::lifecycle::ListError;
 use crate::{DomId, Name};
