@@ -54,10 +54,17 @@ pub(crate) fn toned(text: impl ToString, tone: Tone) -> Cell {
     })
 }
 
+/// No table is squeezed below this.
+const NARROWEST: u16 = 40;
+
 /// A table without lines, as wide as the terminal at most.
 pub(crate) fn table() -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING);
+    // A serial line is a terminal that says it has no columns.
+    if table.width().is_some_and(|width| width >= NARROWEST) {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
     table.enforce_styling();
     table
 }

@@ -18,10 +18,11 @@ pub(super) fn read(directory: &Path) -> anyhow::Result<Manifest> {
 /// A table without lines, as wide as the terminal.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> Table {
     let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(header);
+    table.load_style(presets::NOTHING).set_header(header);
+    // A serial line is a terminal that says it has no columns.
+    if table.width().is_some_and(|width| width >= 40) {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
     table.add_rows(rows);
     table
 }

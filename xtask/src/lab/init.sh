@@ -30,7 +30,8 @@ fi
 echo "lab: dom0 is up" >$PORT
 
 # A deadline of 0 is none.
-timeout -k 10 "$LAB_DEADLINE" sh /lab/script >$PORT 2>&1 </dev/null
+# A log is written, whatever the serial port says it is.
+TERM=dumb NO_COLOR=1 timeout -k 10 "$LAB_DEADLINE" sh /lab/script >$PORT 2>&1 </dev/null
 status=$?
 [ $status -ne 124 ] || echo "lab: the script was ended at its deadline of $LAB_DEADLINE s" >$PORT
 
