@@ -60,9 +60,9 @@ fn the_exit_of_qemu_powers_its_stubdom_off() {
 #[test]
 fn a_qemu_that_is_killed_crashes_its_stubdom() {
     let probe = Probe::take();
-    // A table without end: the stubdomain's kernel runs out of memory and takes QEMU.
-    let line = "device_model_args_hvm = [ \"-acpitable\", \"data=/dev/zero\" ]";
-    let guest = Guest::new().with(line);
+    // A secret without end: the stubdomain's kernel runs out of memory and takes QEMU.
+    let line = "device_model_args_hvm = [ \"-object\", \"secret,id=s,file=/dev/zero\" ]";
+    let guest = Guest::new().with(line).with("stubdomain_memory = 96");
     let mut create = Create::start(&guest);
     booted();
     create.signal("-STOP");
