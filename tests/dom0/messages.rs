@@ -71,5 +71,7 @@ fn three_pairs_start_side_by_side_from_one_loop() {
     let last_begin = ran.stdout.lines().enumerate().filter(|(_, line)| line.contains("shells created"));
     assert!(last_begin.map(|(at, _)| at).max() < Some(place("guest unpaused")), "{}", ran.stdout);
     guests.iter().for_each(stubctl::destroy);
-    probe.assert_restored();
+    // Three pairs at once have more event channels with dom0 than any before: Xen adds a page to dom0's table of them,
+    // once, and keeps it. (Of three such rounds in one boot the second and the third lost nothing.)
+    probe.assert_restored_but_for_pages(1);
 }
