@@ -7,6 +7,7 @@ use stub_tests::guest::{Guest, xen_console};
 use stub_tests::probe::{Probe, processes};
 use stub_tests::stubctl::{self, stubctl};
 use stub_tests::wait_for;
+use xen_sys::{Access as _, Ctrl, DomId, Store};
 
 #[test]
 fn a_guest_boots_from_its_disk_and_leaves_nothing() {
@@ -103,6 +104,25 @@ fn the_guest_is_paused_until_its_qemu_is_ready() {
     assert!(places.is_sorted(), "{timeline:?}");
     assert_eq!(place("guest unpaused"), timeline.len() - 1);
     wait_for("the boot sector's word", || xen_console().contains(&guest.word).then_some(()));
+    stubctl::destroy(&guest);
+    probe.assert_restored();
+}
+
+#[test]
+fn a_guest_with_room_to_grow_takes_what_it_has_now() {
+    let probe = Probe::take();
+    let guest = Guest::new().with("memory = 32").with("maxmem = 64");
+    let (domid, _) = stubctl::create_running(&guest);
+    wait_for("the boot sector's word on Xen's console", || guest.has_spoken().then_some(()));
+    let info = Ctrl::open().and_then(|ctrl| ctrl.domain_info(DomId::new(domid))).expect("Xen's word");
+    let info = info.expect("the guest");
+    let mib = |pages: u64| pages / 256;
+    assert!((31..40).contains(&mib(info.pages)), "it has {} MiB", mib(info.pages));
+    // Until its memory is set to more it can hold no more, and it knows how much it could be.
+    assert!((32..40).contains(&mib(info.max_pages)), "it may hold {} MiB", mib(info.max_pages));
+    let most = format!("{}/memory/static-max", proto::keys::home(domid));
+    let most = Store::open().and_then(|store| store.read(&most)).expect("readable");
+    assert_eq!(most.as_deref(), Some(&b"65536"[..]));
     stubctl::destroy(&guest);
     probe.assert_restored();
 }
