@@ -1,5 +1,7 @@
 # Enters a root to build in: foreign ROOT TOOLCHAIN CARGO_HOME WORKSPACE PROGRAM ARGUMENT...
 root=$1 workspace=$4
+# A root is a mount point: `unshare` and others count on it.
+mount --bind "$root" "$root"
 mount -t tmpfs tmpfs "$root/tmp"
 for path in /dev /proc /sys "$2" "$3" "$4"; do
     mkdir -p "$root$path"
