@@ -238,6 +238,12 @@ fn a_ramdisk_has_everything_and_a_kernel_without_modules_gets_none_beside_a_file
     let whole = distribution.image("ramdisk");
     assert_eq!(manifest(&whole).digests.into_keys().collect::<Vec<_>>(), ["kernel", "ramdisk"]);
     assert_eq!(manifest(&whole).rootfs, "ramdisk");
+    let packed = fs::read(whole.join("ramdisk")).unwrap();
+    let archive = text(&stub_image::unpack::unpack(&packed).unwrap().unwrap());
+    // The guest's disks are blkfront's, wherever the root filesystem is.
+    for file in ["usr/lib/modules/xen_blkfront.ko", "usr/lib/libxenctrl.so.4.17", "usr/bin/qemu"] {
+        assert!(archive.contains(file), "{file}");
+    }
     let ready = distribution.at("ready");
     fs::rename(distribution.at("root/boot/vmlinuz-6.1.0-9"), &ready).unwrap();
     fs::remove_dir_all(distribution.at("root/lib/modules")).unwrap();

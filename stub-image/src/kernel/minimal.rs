@@ -27,6 +27,8 @@ const IDENTITY: [(&str, &str); 5] = [
 ];
 const VMLINUX: &str = "vmlinux";
 const LOG: &str = "build.log";
+/// Held by the one build that runs.
+const LOCK: &str = "lock";
 /// What of the log an error shows.
 const TAIL: usize = 2000;
 
@@ -61,25 +63,32 @@ impl Minimal {
         Ok(Self { source, cache: cache() })
     }
 
-    /// The kernel, built unless it was before.
+    /// The kernel, built unless it was before; a build of the same one elsewhere is waited for.
     pub fn build(&self) -> Result<Vmlinux, ImageError> {
-        let archive = fs::read(&self.source).map_err(ImageError::file("reading", &self.source))?;
-        let compiler = output(Command::new("cc").arg("--version"), "cc", "gcc")?;
-        let key = digest(
-            [digest(&archive), digest(CONFIG.as_bytes()), digest(compiler.as_bytes())].concat().as_bytes(),
-        );
-        drop(archive);
-        let kept = self.cache.join(format!("minimal-{}", &key[..16]));
+        let kept = self.kept()?;
         let file = kept.join(VMLINUX);
         if !file.is_file() {
-            self.compile(&kept)?;
+            fs::create_dir_all(&self.cache).map_err(ImageError::file("making", &self.cache))?;
+            let path = self.cache.join(LOCK);
+            let lock = fs::File::create(&path).map_err(ImageError::file("making", &path))?;
+            lock.lock().map_err(ImageError::file("locking", &path))?;
+            if !file.is_file() {
+                self.compile(&kept)?;
+            }
         }
         let bytes = fs::read(&file).map_err(ImageError::file("reading", &file))?;
         vmlinux::read(&file, &bytes)
     }
 
+    /// Where the kernel of this source, this configuration and this compiler is kept.
+    fn kept(&self) -> Result<PathBuf, ImageError> {
+        let archive = fs::read(&self.source).map_err(ImageError::file("reading", &self.source))?;
+        let compiler = output(Command::new("cc").arg("--version"), "cc", "gcc")?;
+        let parts = [digest(&archive), digest(CONFIG.as_bytes()), digest(compiler.as_bytes())];
+        Ok(self.cache.join(format!("minimal-{}", &digest(parts.concat().as_bytes())[..16])))
+    }
+
     fn compile(&self, kept: &Path) -> Result<(), ImageError> {
-        fs::create_dir_all(&self.cache).map_err(ImageError::file("making", &self.cache))?;
         let work = tempfile::Builder::new().prefix(".building-").tempdir_in(&self.cache);
         let work = work.map_err(ImageError::file("making a directory in", &self.cache))?;
         let begin = Instant::now();
@@ -118,11 +127,7 @@ impl Minimal {
         fs::create_dir(&done)
             .and_then(|()| fs::write(done.join(VMLINUX), &kernel.elf))
             .and_then(|()| fs::write(done.join("config"), made))
-            .and_then(|()| match fs::rename(&done, kept) {
-                // Somebody else was quicker.
-                Err(_) if kept.join(VMLINUX).is_file() => Ok(()),
-                result => result,
-            })
+            .and_then(|()| fs::rename(&done, kept))
             .map_err(ImageError::file("keeping the kernel in", kept))?;
         eprintln!("built Linux {} in {} s", kernel.release, begin.elapsed().as_secs());
         Ok(())
@@ -211,6 +216,25 @@ mod tests {
         let error = minimal.build().unwrap_err().to_string();
         assert!(error.starts_with("tar failed with exit status: 2: … "), "{error}");
         let left = fs::read_dir(&minimal.cache).unwrap().map(|entry| entry.unwrap().file_name());
-        assert_eq!(left.collect::<Vec<_>>(), [LOG]);
+        assert_eq!(left.collect::<std::collections::BTreeSet<_>>(), [LOG, LOCK].map(Into::into).into());
+    }
+
+    #[test]
+    fn a_build_of_the_same_kernel_elsewhere_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = directory.path().join("linux-source-6.1.tar.xz");
+        fs::write(&source, "no archive, so a build would fail").unwrap();
+        let minimal = Minimal { source, cache: directory.path().to_owned() };
+        let lock = fs::File::create(directory.path().join(LOCK)).unwrap();
+        lock.lock().unwrap();
+        let second = minimal.clone();
+        let waiting = std::thread::spawn(move || second.build());
+        let kept = minimal.kept().unwrap();
+        fs::create_dir(&kept).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        assert!(!waiting.is_finished());
+        fs::write(kept.join(VMLINUX), vmlinux::tests::vmlinux(vmlinux::tests::XEN)).unwrap();
+        drop(lock);
+        assert_eq!(waiting.join().unwrap().unwrap().release, "6.1.0-9");
     }
 }

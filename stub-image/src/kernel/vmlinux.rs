@@ -107,12 +107,15 @@ fn release(kernel: &[u8]) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::io::Write as _;
 
+    /// Whose notes Xen reads.
+    pub(crate) const XEN: &[u8] = NOTE_OWNER;
+
     /// An ELF file with one segment of each kind, and something behind them.
-    fn vmlinux(owner: &[u8]) -> Vec<u8> {
+    pub(crate) fn vmlinux(owner: &[u8]) -> Vec<u8> {
         let mut file = vec![0; 64 + 2 * 56];
         file[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1, 1]);
         let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);

@@ -1,6 +1,10 @@
 # The demo in dom0: one pair from its config to its end, and what dom0 looks like before and after.
 XEN_BIN=/usr/lib/xen-$LAB_XEN/bin
 
+verdict() {
+    if [ "$2" = "$3" ]; then echo same; elif [ "$1" = programs ] && [ "$3" -lt "$2" ]; then echo fewer; else echo DIFFERENT; fi
+}
+
 look() {
     echo "domains $("$XEN_BIN/xl" list | tail -n +2 | wc -l)"
     echo "free-MiB $("$XEN_BIN/xl" info free_memory)"
@@ -61,6 +65,7 @@ stubctl destroy demo || exit
 look >/run/after
 echo "@@ before and after"
 paste -d ' ' /run/before /run/after | while read -r what before _ after; do
-    printf '%-16s %6s %6s %s\n' "$what" "$before" "$after" "$([ "$before" = "$after" ] && echo same || echo DIFFERENT)"
+    printf '%-16s %6s %6s %s\n' "$what" "$before" "$after" "$(verdict "$what" "$before" "$after")"
 done
-cmp -s /run/before /run/after
+# A program of the boot itself may have ended meanwhile: what counts is that there is none more.
+paste -d ' ' /run/before /run/after | awk '$1 == "programs" && $4 <= $2 { next } $2 != $4 { bad = 1 } END { exit bad }'
