@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -32,7 +33,7 @@ pub(crate) fn is_native(xen: Xen) -> Result<bool> {
 }
 
 impl Foreign {
-    /// Finds it, or makes it (one to two minutes).
+    /// Finds it, or makes it (two to three minutes).
     pub(crate) fn ensure(xen: Xen) -> Result<Self> {
         packages::ensure(&[packages::LAB])?;
         let asked = Command::new("rustc").args(["--print", "sysroot"]).current_dir(workspace()).output();
@@ -47,7 +48,7 @@ impl Foreign {
         let list = [packages::BUILD, packages::UNIT].concat().join(",");
         let name = format!("build-{}", xen.release());
         let dir = cache::dir(&name, &[list.as_bytes()], |dir| {
-            // As a directory it is made by root only; anybody unpacks an archive.
+            // An archive, because a directory is made by root only.
             let tar = dir.join("root.tar");
             step::quiet(
                 &format!("Debian {} to build for Xen {} in", xen.debian(), xen.release()),
@@ -65,7 +66,11 @@ impl Foreign {
 
     /// This machine's cargo, in the root, which needs no network: the crates are fetched here.
     pub(crate) fn cargo(&self) -> Result<Command> {
-        step::quiet("fetch crates", build::bare_cargo().args(["fetch", "--locked"]))?;
+        static FETCHED: OnceLock<()> = OnceLock::new();
+        if FETCHED.get().is_none() {
+            step::quiet("fetch crates", build::bare_cargo().args(["fetch", "--locked"]))?;
+            FETCHED.get_or_init(|| ());
+        }
         let mut cargo = self.command(&self.toolchain.join("bin/cargo"));
         cargo.env("CARGO_NET_OFFLINE", "true");
         Ok(cargo)

@@ -42,7 +42,7 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// Finds it, or makes it (one to two minutes).
+    /// Finds it, or makes it (one to three minutes).
     pub(crate) fn ensure(xen: Xen) -> Result<Self> {
         packages::ensure(&[packages::LAB])?;
         let release = xen.release();
