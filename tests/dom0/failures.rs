@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use serde_json::Value;
-use stub_tests::guest::{Guest, IMAGE, image_cmdline, xen_console};
+use stub_tests::guest::{Guest, image, image_cmdline, xen_console, xl};
 use stub_tests::kernel::crashing_kernel;
 use stub_tests::probe::Probe;
 use stub_tests::stubctl::{self, Ran, stubctl};
@@ -114,7 +114,7 @@ fn a_stubdom_that_dies_ends_the_create_at_once() {
     let guest = Guest::new().with_file("kernel", &crashing_kernel(), line).with("stubdomain_timeout = 3600");
     let error = error_of(&stubctl::create(&guest), 1);
     // A key that Xen answers on its console marks the moment after the create.
-    Command::new("/usr/lib/xen-4.17/bin/xl").args(["debug-keys", "g"]).status().expect("xl");
+    xl().args(["debug-keys", "g"]).status().expect("xl");
     says(&error, "the stubdom died (crash)");
     let stubdom = error["stubdom"].as_u64().expect("its id");
     let console = xen_console();
@@ -204,6 +204,6 @@ fn a_config_with_faults_is_refused_with_their_places() {
         "{}",
         ran.stderr
     );
-    assert!(std::path::Path::new(IMAGE).exists());
+    assert!(std::path::Path::new(&image()).exists());
     probe.assert_restored();
 }

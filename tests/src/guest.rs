@@ -4,10 +4,13 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Where `stubctl` finds the image in the lab.
-pub const IMAGE: &str = "/usr/lib/stubctl/image/4.17";
+pub fn image() -> String {
+    format!("/usr/lib/stubctl/image/{}", xen_sys::BUILT_FOR)
+}
 
 /// A guest's config, and the files it names.
 #[derive(Debug)]
@@ -98,12 +101,17 @@ impl Guest {
     }
 }
 
+/// Xen's own tool, which the lab has in its PATH for the release that runs.
+pub fn xl() -> Command {
+    Command::new("xl")
+}
+
 /// Xen's own console, with its time stamps.
 ///
 /// # Panics
 /// When Xen cannot be asked.
 pub fn xen_console() -> String {
-    let out = std::process::Command::new("/usr/lib/xen-4.17/bin/xl").arg("dmesg").output().expect("xl dmesg");
+    let out = xl().arg("dmesg").output().expect("xl dmesg");
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
@@ -112,7 +120,7 @@ pub fn xen_console() -> String {
 /// # Panics
 /// When there is no image.
 pub fn image_cmdline() -> String {
-    let text = fs::read(Path::new(IMAGE).join("manifest.json")).expect("the image's manifest");
+    let text = fs::read(Path::new(&image()).join("manifest.json")).expect("the image's manifest");
     proto::manifest::Manifest::from_json(&text).expect("a valid manifest").cmdline
 }
 

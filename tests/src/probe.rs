@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use xen_sys::{Access as _, Ctrl, DomId, LoopDevice, Store};
 
-use crate::guest::{Guest, xen_console};
+use crate::guest::{Guest, xen_console, xl};
 use crate::stubctl;
 
 /// How long Xen may take to scrub pages, and dom0's kernel to end threads, after a destroy has returned.
@@ -118,8 +117,7 @@ struct Grants {
 
 impl Grants {
     fn look() -> Self {
-        let xl = "/usr/lib/xen-4.17/bin/xl";
-        assert!(Command::new(xl).args(["debug-keys", "g"]).status().expect("xl").success());
+        assert!(xl().args(["debug-keys", "g"]).status().expect("xl").success());
         let console = xen_console();
         let report = console.rsplit_once("gnttab_usage_print_all [").expect("a report on grants").1;
         let report: Vec<&str> = report.lines().take_while(|line| !line.contains("] done")).collect();

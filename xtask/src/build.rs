@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::foreign::{self, Foreign};
 use crate::lab::Xen;
 use crate::{packages, step, workspace};
 
@@ -17,11 +18,16 @@ pub(crate) fn target_dir(xen: Xen) -> PathBuf {
     workspace().join(format!("target/xen-{}", xen.release()))
 }
 
-/// A cargo command over the members that need Xen's headers.
-pub(crate) fn cargo(xen: Xen) -> Command {
-    let mut cargo = bare_cargo();
+/// A cargo command over the members that need Xen's headers, which may be those of another Debian.
+pub(crate) fn cargo(xen: Xen) -> Result<Command> {
+    let mut cargo = if foreign::is_native(xen)? { bare_cargo() } else { Foreign::ensure(xen)?.cargo()? };
     cargo.env("CARGO_TARGET_DIR", target_dir(xen));
-    cargo
+    Ok(cargo)
+}
+
+/// A program that was built for `xen`, to be run on this machine; it lacks only its arguments.
+pub(crate) fn program(xen: Xen, path: &Path) -> Result<Command> {
+    Ok(if foreign::is_native(xen)? { Command::new(path) } else { Foreign::ensure(xen)?.command(path) })
 }
 
 /// A cargo command for the rest.
@@ -34,7 +40,7 @@ pub(crate) fn bare_cargo() -> Command {
 /// Builds the release binaries that dom0 gets in its PATH.
 pub(crate) fn release(xen: Xen) -> Result<Vec<PathBuf>> {
     packages::ensure(&[packages::BUILD])?;
-    step::quiet("build stubctl", cargo(xen).args(["build", "--release", "--package", "stubctl"]))?;
+    step::quiet("build stubctl", cargo(xen)?.args(["build", "--release", "--package", "stubctl"]))?;
     Ok(vec![target_dir(xen).join("release/stubctl")])
 }
 
@@ -42,7 +48,7 @@ pub(crate) fn release(xen: Xen) -> Result<Vec<PathBuf>> {
 pub(crate) fn examples(xen: Xen) -> Result<Vec<PathBuf>> {
     packages::ensure(&[packages::BUILD])?;
     let arguments = ["build", "--release", "--package", "libstub", "--examples"];
-    step::quiet("build the library's examples", cargo(xen).args(arguments))?;
+    step::quiet("build the library's examples", cargo(xen)?.args(arguments))?;
     Ok(vec![target_dir(xen).join("release/examples/three_pairs")])
 }
 
@@ -95,7 +101,7 @@ pub(crate) fn tests(xen: Xen, name: &str, args: &[&str]) -> Result<Vec<TestBinar
     packages::ensure(&[packages::BUILD])?;
     let out = step::output(
         name,
-        cargo(xen).args(["test", "--no-run", "--message-format=json-render-diagnostics"]).args(args),
+        cargo(xen)?.args(["test", "--no-run", "--message-format=json-render-diagnostics"]).args(args),
     )?;
     let mut binaries = Vec::new();
     for message in out.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {

@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::lab::{Lab, Xen};
-use crate::{build, guest, image, packages};
+use crate::image::{self, Which};
+use crate::lab::Lab;
+use crate::{build, guest, packages};
 
 const SCRIPT: &str = include_str!("lab/demo.sh");
 
@@ -19,17 +20,17 @@ const WIDTH: f64 = 60.0;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The Xen release
-    #[arg(long, value_enum, default_value_t)]
-    xen: Xen,
+    #[command(flatten)]
+    which: Which,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let started = Instant::now();
+    let xen = args.which.xen;
     packages::ensure(&[packages::BUILD, packages::LAB, packages::IMAGE, packages::GUEST])?;
-    let mut lab = Lab::new("demo", args.xen, "4G", DEADLINE);
-    lab.install(&build::release(args.xen)?, &image::ensure(args.xen)?);
-    lab.put_as(&guest::linux_disk(args.xen)?, "guest.img");
+    let mut lab = Lab::new("demo", xen, "4G", DEADLINE);
+    lab.install(&build::release(xen)?, &image::ensure(args.which)?);
+    lab.put_as(&guest::linux_disk(xen)?, "guest.img");
     let mut timeline = Timeline::default();
     let status = lab.run(SCRIPT, |line| {
         timeline.take(line);

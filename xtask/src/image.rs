@@ -3,42 +3,149 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use anyhow::Result;
+use clap::ValueEnum;
 
-use crate::lab::{Root, Xen};
+use crate::lab::{Root, Xen, newest};
 use crate::{build, cache, packages, step, workspace};
 
-/// The file that names what `target/image/` was made of.
-pub(crate) fn stamp() -> PathBuf {
-    workspace().join("target/image.key")
+/// The kernel of a stubdomain.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Kernel {
+    /// Debian's for virtual machines, with a ramdisk of its modules
+    #[default]
+    Distro,
+    /// One with only what a stubdomain needs, built from Debian's source (minutes, once)
+    Minimal,
 }
 
-/// Builds `target/image/` unless it is there and made of the same things.
-pub(crate) fn ensure(xen: Xen) -> Result<PathBuf> {
+/// Which image, and with its Xen which lab.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Which {
+    /// The Xen release
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) xen: Xen,
+    /// The stubdomain's kernel
+    #[arg(long, value_enum, default_value_t)]
+    kernel: Kernel,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// One for every Xen release and kernel
+    #[arg(long, conflicts_with_all = ["xen", "kernel"])]
+    all: bool,
+}
+
+/// The chore.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let every = Xen::value_variants()
+        .iter()
+        .flat_map(|&xen| Kernel::value_variants().iter().map(move |&kernel| Which { xen, kernel }));
+    let wanted = if args.all { every.collect() } else { vec![args.which] };
+    for which in wanted {
+        println!("{}", ensure(which)?.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Which {
+    /// As directories of images are called: `4.17`, or `4.17-minimal`.
+    pub(crate) fn name(self) -> String {
+        let release = self.xen.release();
+        match self.kernel {
+            Kernel::Distro => release.to_owned(),
+            Kernel::Minimal => format!("{release}-minimal"),
+        }
+    }
+
+    /// Finds it by its name again.
+    pub(crate) fn named(name: &str) -> Result<Self> {
+        let (release, kernel) = match name.strip_suffix("-minimal") {
+            Some(release) => (release, Kernel::Minimal),
+            None => (name, Kernel::Distro),
+        };
+        let xen = Xen::from_str(release, false).map_err(anyhow::Error::msg)?;
+        Ok(Self { xen, kernel })
+    }
+
+    /// Where the image is.
+    fn place(self) -> PathBuf {
+        workspace().join("target/image").join(self.name())
+    }
+
+    /// The file that names what the image was made of.
+    pub(crate) fn stamp(self) -> PathBuf {
+        self.place().with_file_name(format!("{}.key", self.name()))
+    }
+}
+
+/// Builds `target/image/NAME/` unless it is there and made of the same things.
+pub(crate) fn ensure(which: Which) -> Result<PathBuf> {
     packages::ensure(&[packages::IMAGE])?;
-    let root = Root::ensure(xen)?;
+    let root = Root::ensure(which.xen)?;
     let init = build::inits()?.stubdom;
     let builder = build::stub_image()?;
-    let image = workspace().join("target/image");
-    let stamp = stamp();
-    let key = cache::key(&[root.key().as_bytes(), &build::bytes(&init)?, &build::bytes(&builder)?]);
+    let (image, stamp) = (which.place(), which.stamp());
+    let kernel = match which.kernel {
+        Kernel::Distro => vec!["--kernel-release".into(), root.cloud_release()?.into()],
+        Kernel::Minimal => {
+            packages::ensure(&[packages::KERNEL])?;
+            let source = kernel_source(which.xen)?;
+            vec!["--kernel".into(), "minimal".into(), "--kernel-source".into(), source.into_os_string()]
+        }
+    };
+    let of = kernel.iter().map(|word| word.as_encoded_bytes()).collect::<Vec<_>>().concat();
+    let key = cache::key(&[root.key().as_bytes(), &of, &build::bytes(&init)?, &build::bytes(&builder)?]);
     if image.join("manifest.json").exists() && fs::read_to_string(&stamp).is_ok_and(|old| old == key) {
         return Ok(image);
     }
+    fs::create_dir_all(workspace().join("target/image"))?;
     step::quiet(
-        "build the stubdomain image",
+        &format!("build the stubdomain image {}", which.name()),
         Command::new(&builder)
             .arg("build")
             .arg("--root")
             .arg(root.tree())
             .arg("--init")
             .arg(&init)
-            .args(["--kernel-release", &root.cloud_release()?])
+            .args(&kernel)
             .arg("--out")
             .arg(&image),
     )?;
     fs::write(stamp, key)?;
     Ok(image)
+}
+
+/// The archive of the source of Debian's kernel.
+fn kernel_source(xen: Xen) -> Result<PathBuf> {
+    let name = format!("linux-source-{}", xen.debian());
+    let dir = cache::dir(&name, &[], |dir| {
+        let tar = dir.join("packages.tar");
+        let mut download = Command::new("mmdebstrap");
+        download.args(["--variant=extract", "--include=linux-source", xen.debian()]).arg(&tar);
+        step::quiet(&format!("the kernel's source of Debian {}", xen.debian()), &mut download)?;
+        let mut unpack = Command::new("tar");
+        unpack.arg("-C").arg(dir).args(["--strip-components=3", "-xf"]).arg(&tar).arg("./usr/src");
+        step::quiet("unpack it", &mut unpack)?;
+        Ok(fs::remove_file(tar)?)
+    })?;
+    newest(&dir, "linux-source-", |name| name.ends_with(".tar.xz"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_found_by_its_name_again() {
+        for name in ["4.17", "4.17-minimal", "4.20", "4.20-minimal"] {
+            assert_eq!(Which::named(name).unwrap().name(), name);
+        }
+        assert!(Which::named("4.18").is_err() && Which::named("4.17-large").is_err());
+    }
 }

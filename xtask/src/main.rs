@@ -6,6 +6,7 @@ mod build;
 mod cache;
 mod demo;
 mod docs;
+mod foreign;
 mod guest;
 mod image;
 mod lab;
@@ -43,8 +44,8 @@ enum Chore {
     /// The dom0 lab: a real Xen and dom0 in emulation
     #[command(subcommand)]
     Dom0(lab::Command),
-    /// Build the stubdomain image into target/image/
-    Image,
+    /// Build the stubdomain image into target/image/RELEASE/
+    Image(image::Args),
     /// Make a disk for a guest: a boot loader, Debian's kernel, and an init that tells how it is
     Guest {
         /// The disk
@@ -63,10 +64,7 @@ fn main() -> ExitCode {
         Chore::Demo(args) => demo::run(&args),
         Chore::Test(args) => test::run(&args),
         Chore::Dom0(command) => lab::command(&command),
-        Chore::Image => image::ensure(lab::Xen::default()).map(|dir| {
-            println!("{}", dir.display());
-            ExitCode::SUCCESS
-        }),
+        Chore::Image(args) => image::run(&args),
         Chore::Guest { file } => guest::chore(&file),
         Chore::Tidy => tidy::run(),
         Chore::Docs(args) => docs::run(&args),

@@ -19,6 +19,8 @@ pub(crate) const SHELL: &[&str] = &["shellcheck"];
 pub(crate) const IMAGE: &[&str] = &["erofs-utils"];
 /// What the unit tests compare with where it is there, and the tools of every form that an image has.
 pub(crate) const UNIT: &[&str] = &["dracut-core", "e2fsprogs", "erofs-utils", "musl-tools", "squashfs-tools"];
+/// What building a kernel needs.
+pub(crate) const KERNEL: &[&str] = &["make", "flex", "bison", "bc", "libelf-dev", "libssl-dev", "xz-utils"];
 /// What making the Linux guest's disk needs.
 pub(crate) const GUEST: &[&str] = &["syslinux", "syslinux-common", "mtools"];
 
@@ -50,6 +52,7 @@ fn installed(package: &str) -> bool {
         .is_ok_and(|out| out.stdout.starts_with(b"installed"))
 }
 
-fn is_root() -> bool {
+/// Whether this is root.
+pub(crate) fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.trim_ascii() == b"0")
 }

@@ -136,9 +136,11 @@ impl Minimal {
 
 /// The lines of `fragment` that `made` does not have: options that depend on what is not there, or that are no more.
 fn lost(fragment: &str, made: &str) -> Vec<String> {
-    let made: std::collections::BTreeSet<&str> = made.lines().collect();
+    // Linux 6.9 gave the mitigations of faults in CPUs a prefix.
+    let timeless = |line: &str| line.replacen("CONFIG_MITIGATION_", "CONFIG_", 1);
+    let made: std::collections::BTreeSet<String> = made.lines().map(timeless).collect();
     let wanted = fragment.lines().filter(|line| line.starts_with("CONFIG_") || line.starts_with("# CONFIG_"));
-    wanted.filter(|line| !made.contains(line)).map(str::to_owned).collect()
+    wanted.filter(|line| !made.contains(&timeless(line))).map(str::to_owned).collect()
 }
 
 /// Where built kernels are kept: below the cache directory of the user.
@@ -189,6 +191,15 @@ mod tests {
             "CONFIG_B=y; # CONFIG_C is not set"
         });
         assert!(lost(CONFIG, CONFIG).is_empty());
+    }
+
+    #[test]
+    fn a_mitigation_holds_under_either_of_its_names() {
+        let fragment = "CONFIG_RETPOLINE=y\nCONFIG_MITIGATION_RETPOLINE=y\n";
+        for made in ["CONFIG_RETPOLINE=y\n", "CONFIG_MITIGATION_RETPOLINE=y\n"] {
+            assert!(lost(fragment, made).is_empty());
+        }
+        assert_eq!(lost(fragment, "# CONFIG_MITIGATION_RETPOLINE is not set\n").len(), 2);
     }
 
     #[test]

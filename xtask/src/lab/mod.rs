@@ -18,10 +18,11 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 pub(crate) use boot::{LIMIT, Lab};
-pub(crate) use root::Root;
+pub(crate) use root::{Root, newest};
 pub(crate) use ssh::quoted;
 
-use crate::{build, image, packages};
+use crate::image::{self, Which};
+use crate::{build, packages};
 
 /// The Xen releases that the lab boots.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -30,6 +31,9 @@ pub(crate) enum Xen {
     #[default]
     #[value(name = "4.17")]
     V4_17,
+    /// Debian 13
+    #[value(name = "4.20")]
+    V4_20,
 }
 
 impl Xen {
@@ -37,12 +41,15 @@ impl Xen {
     pub(crate) fn release(self) -> &'static str {
         match self {
             Self::V4_17 => "4.17",
+            Self::V4_20 => "4.20",
         }
     }
 
-    fn debian(self) -> &'static str {
+    /// The release of Debian that has it.
+    pub(crate) fn debian(self) -> &'static str {
         match self {
             Self::V4_17 => "bookworm",
+            Self::V4_20 => "trixie",
         }
     }
 }
@@ -74,9 +81,8 @@ pub(crate) enum Command {
 
 #[derive(clap::Args)]
 pub(crate) struct Machine {
-    /// The Xen release
-    #[arg(long, value_enum, default_value_t)]
-    xen: Xen,
+    #[command(flatten)]
+    which: Which,
     /// Memory of the emulated machine; dom0 has 1 GiB of it
     #[arg(long, default_value = "4G")]
     mem: String,
@@ -100,8 +106,9 @@ impl Machine {
     /// A lab with the project in it.
     fn lab(&self, name: &str, deadline: u64) -> Result<Lab> {
         packages::ensure(&[packages::BUILD, packages::LAB, packages::IMAGE])?;
-        let mut lab = Lab::new(name, self.xen, &self.mem, deadline);
-        lab.install(&build::release(self.xen)?, &image::ensure(self.xen)?);
+        let xen = self.which.xen;
+        let mut lab = Lab::new(name, xen, &self.mem, deadline);
+        lab.install(&build::release(xen)?, &image::ensure(self.which)?);
         for path in &self.put {
             lab.put(path)?;
         }
@@ -112,7 +119,7 @@ impl Machine {
 pub(crate) fn command(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Run(run) => return self::run(run),
-        Command::Up(machine) => up::up(|| machine.lab("up", 0))?,
+        Command::Up(machine) => up::up(machine.which, || machine.lab("up", 0))?,
         Command::Exec { command } => ssh::exec(&up::running()?, command)?,
         Command::Put { paths } => ssh::copy(&up::running()?, paths, "/lab/put")?,
         Command::Update => up::update()?,

@@ -42,7 +42,7 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// Finds it, or makes it (one to two minutes).
+    /// Finds it, or makes it (one to three minutes).
     pub(crate) fn ensure(xen: Xen) -> Result<Self> {
         packages::ensure(&[packages::LAB])?;
         let release = xen.release();
@@ -143,7 +143,8 @@ pub(super) fn set_executable(path: &Path) -> Result<()> {
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
 
-fn newest(dir: &Path, prefix: &str, wanted: impl Fn(&str) -> bool) -> Result<PathBuf> {
+/// The last by name of what `dir` has that begins with `prefix`.
+pub(crate) fn newest(dir: &Path, prefix: &str, wanted: impl Fn(&str) -> bool) -> Result<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir(dir)
         .with_context(|| format!("cannot list {}", dir.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))

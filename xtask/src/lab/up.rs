@@ -10,13 +10,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::ValueEnum as _;
 
 use super::disks::{Disks, keep};
 use super::qmp::{self, Qmp};
 use super::root::Root;
-use super::{Lab, Xen, machine, ssh};
-use crate::{build, image, packages, step, workspace};
+use super::{Lab, machine, ssh};
+use crate::image::{self, Which};
+use crate::{build, packages, step, workspace};
 
 /// What dom0 runs while it is up.
 pub(super) const SCRIPT: &str = include_str!("up.sh");
@@ -27,8 +27,8 @@ const OPEN: &str = "lab: people may come in";
 /// What dom0 has said on its second serial port.
 const OUTPUT: &str = "dom0-output.log";
 
-/// Which Xen it is, and which image it was given.
-const XEN: &str = "xen-release";
+/// Which image it was given, and what that was made of.
+const WHICH: &str = "image.name";
 const IMAGE: &str = "image.key";
 
 /// On an idle machine a boot takes a tenth of this.
@@ -46,7 +46,7 @@ pub(super) fn dir() -> PathBuf {
 }
 
 /// Boots `lab` in the background and returns once people may come in. Says so if one is up already.
-pub(super) fn up(prepare: impl FnOnce() -> Result<Lab>) -> Result<()> {
+pub(super) fn up(which: Which, prepare: impl FnOnce() -> Result<Lab>) -> Result<()> {
     packages::ensure(&[packages::LAB, packages::SSH])?;
     let dir = dir();
     let _lock = lock(&dir)?;
@@ -62,7 +62,7 @@ pub(super) fn up(prepare: impl FnOnce() -> Result<Lab>) -> Result<()> {
     }
     let mut lab = prepare()?;
     fs::create_dir_all(&dir)?;
-    let result = start(&mut lab, &dir);
+    let result = start(&mut lab, which, &dir);
     if result.is_err() {
         if let Ok(Some(mut qmp)) = Qmp::connect(&dir) {
             let _ = qmp.quit();
@@ -78,22 +78,22 @@ pub(super) fn up(prepare: impl FnOnce() -> Result<Lab>) -> Result<()> {
 /// Brings new binaries into the dom0, and the image if it is another.
 pub(super) fn update() -> Result<()> {
     let dir = running()?;
-    let xen = fs::read_to_string(dir.join(XEN)).context("the Xen of this dom0 is not known")?;
-    let xen = Xen::from_str(&xen, false).map_err(anyhow::Error::msg)?;
-    let (binaries, image) = (build::release(xen)?, image::ensure(xen)?);
+    let which = fs::read_to_string(dir.join(WHICH)).context("the Xen of this dom0 is not known")?;
+    let which = Which::named(&which)?;
+    let (binaries, image) = (build::release(which.xen)?, image::ensure(which)?);
     ssh::copy(&dir, &binaries, "/usr/local/bin")?;
     println!(
         "new in dom0: {}",
         binaries.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     );
-    if fs::read(dir.join(IMAGE)).is_ok_and(|old| fs::read(image::stamp()).is_ok_and(|new| new == old)) {
+    if fs::read(dir.join(IMAGE)).is_ok_and(|old| fs::read(which.stamp()).is_ok_and(|new| new == old)) {
         return Ok(());
     }
     ssh::copy(&dir, &[image], "/usr/lib/stubctl/new")?;
-    let place = format!("/usr/lib/stubctl/image/{}", xen.release());
-    let swap = format!("rm -rf {place} && mv /usr/lib/stubctl/new/image {place}");
+    let place = format!("/usr/lib/stubctl/image/{}", which.xen.release());
+    let swap = format!("rm -rf {place} && mv /usr/lib/stubctl/new/{} {place}", which.name());
     ensure!(ssh::command(&dir).arg(swap).status()?.success(), "the new image could not be put in place");
-    fs::copy(image::stamp(), dir.join(IMAGE))?;
+    fs::copy(which.stamp(), dir.join(IMAGE))?;
     println!("new in dom0: the image");
     Ok(())
 }
@@ -140,14 +140,14 @@ pub(super) fn running() -> Result<PathBuf> {
     bail!("no dom0 is up; start one with: cargo xtask dom0 up");
 }
 
-fn start(lab: &mut Lab, dir: &Path) -> Result<()> {
+fn start(lab: &mut Lab, which: Which, dir: &Path) -> Result<()> {
     ssh::make_keys(dir)?;
     lab.put_as(&dir.join(ssh::INSIDE), ".ssh");
     let root = Root::ensure(lab.xen)?;
     let disks = Disks::make(lab, dir, SCRIPT)?;
     fs::remove_dir_all(dir.join(ssh::INSIDE))?;
-    fs::write(dir.join(XEN), lab.xen.release())?;
-    fs::copy(image::stamp(), dir.join(IMAGE))?;
+    fs::write(dir.join(WHICH), which.name())?;
+    fs::copy(which.stamp(), dir.join(IMAGE))?;
     let output = dir.join(OUTPUT);
     let mut qemu = machine::qemu(&root, &lab.mem, &disks, dir, &format!("file,path={}", output.display()))?;
     // Nothing but the one port: dom0 reaches neither this machine nor what is behind it.
@@ -188,7 +188,7 @@ fn boot(qemu: &mut Command, dir: &Path, output: &Path) -> Result<()> {
 
 /// Removes what is of no use without the machine; the logs stay.
 fn clean(dir: &Path) {
-    for name in [qmp::SOCKET, Disks::PUT, Disks::OUT, XEN, IMAGE].iter().chain(ssh::FILES) {
+    for name in [qmp::SOCKET, Disks::PUT, Disks::OUT, WHICH, IMAGE].iter().chain(ssh::FILES) {
         let _ = fs::remove_file(dir.join(name));
     }
 }

@@ -27,7 +27,7 @@ type Fault = String;
 pub(crate) fn run() -> Result<ExitCode> {
     packages::ensure(&[packages::BUILD, packages::SHELL])?;
     let xen = Xen::default();
-    phase("cargo fmt", || command(build::cargo(xen).args(["fmt", "--all", "--check"])))?;
+    phase("cargo fmt", || command(build::cargo(xen)?.args(["fmt", "--all", "--check"])))?;
     phase("house rules", || {
         let faults = house_rules()?;
         if faults.is_empty() { Ok(()) } else { bail!("\n  {}", faults.join("\n  ")) }
@@ -35,12 +35,12 @@ pub(crate) fn run() -> Result<ExitCode> {
     let workspace = ["--quiet", "--workspace", "--features", "stub-tests/dom0"];
     phase("cargo clippy", || {
         let deny = ["--all-targets", "--", "--deny", "warnings"];
-        command(build::cargo(xen).arg("clippy").args(workspace).args(deny))
+        command(build::cargo(xen)?.arg("clippy").args(workspace).args(deny))
     })?;
     phase("cargo doc", || {
         // As users see it, where a link to a private item leads nowhere; then with private items, whose links rot unseen.
         for private in [&[][..], &["--document-private-items"]] {
-            let mut doc = build::cargo(xen);
+            let mut doc = build::cargo(xen)?;
             doc.env("RUSTDOCFLAGS", "--deny warnings")
                 .arg("doc")
                 .args(workspace)
