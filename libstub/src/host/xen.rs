@@ -264,14 +264,9 @@ impl Xenstore for XenHost {
 
     fn apply(&self, batch: &Batch) -> Result<(), HostError> {
         for op in batch.ops() {
-            match op {
-                Op::Write { path, .. } => tell("write", path),
-                Op::Remove { path } => tell("remove", path),
-            }
+            tell(op.verb(), op.path());
         }
-        let first = batch.ops().first().map(|op| match op {
-            Op::Write { path, .. } | Op::Remove { path } => path.clone(),
-        });
+        let first = batch.ops().first().map(|op| op.path().to_owned());
         let call = || format!("transaction from {} on", first.clone().unwrap_or_default());
         let ops = batch.clone();
         self.store.request(call, move |store| transact(store, &ops))
@@ -322,6 +317,11 @@ fn transact(store: &Store, batch: &Batch) -> xen_sys::Result<()> {
                     }
                 }
                 Op::Remove { path } => transaction.rm(path)?,
+                Op::RemoveEmpty { path } => {
+                    if transaction.list(path)?.is_some_and(|names| names.is_empty()) {
+                        transaction.rm(path)?;
+                    }
+                }
             }
         }
         if transaction.commit()? == Commit::Done {

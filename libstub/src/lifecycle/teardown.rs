@@ -324,6 +324,12 @@ impl Pass<'_> {
                 batch.remove(keys::home(domid.get()));
             }
         }
+        // Seldom there: blkback was about to map the ring of a domain that died meanwhile.
+        match self.host.list(&VbdMark::errors()) {
+            Ok(errors) if errors.is_empty() => (),
+            Ok(_) => closed.iter().for_each(|vbd| batch.extend(vbd.forget_errors())),
+            Err(error) => self.outcome.owe("what dom0's kernel said about the pair's disks", &error),
+        }
         match self.host.apply(&batch) {
             Ok(()) => self.outcome.undone.push("nodes in xenstore".to_owned()),
             Err(error) => self.outcome.owe("nodes in xenstore", &error),

@@ -24,6 +24,28 @@ pub enum Op {
         /// The node.
         path: String,
     },
+    /// Removes a node that has nothing below it; any other stays, and one that is not there is no failure.
+    RemoveEmpty {
+        /// The node.
+        path: String,
+    },
+}
+
+impl Op {
+    /// What is done, in one word.
+    pub(crate) fn verb(&self) -> &'static str {
+        match self {
+            Self::Write { .. } => "write",
+            Self::Remove { .. } => "remove",
+            Self::RemoveEmpty { .. } => "remove-empty",
+        }
+    }
+
+    /// The node it is done to.
+    pub fn path(&self) -> &str {
+        let (Self::Write { path, .. } | Self::Remove { path } | Self::RemoveEmpty { path }) = self;
+        path
+    }
 }
 
 /// Who may do what with a node.
@@ -74,6 +96,11 @@ impl Batch {
     /// Removes a node and all below it.
     pub(crate) fn remove(&mut self, path: impl Into<String>) {
         self.0.push(Op::Remove { path: path.into() });
+    }
+
+    /// Removes a node if nothing is below it.
+    pub(crate) fn remove_empty(&mut self, path: impl Into<String>) {
+        self.0.push(Op::RemoveEmpty { path: path.into() });
     }
 
     /// Does `other` after this.

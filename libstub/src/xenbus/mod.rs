@@ -38,7 +38,7 @@ mod tests {
         let _ = writeln!(text, "# {title}");
         for op in batch.ops() {
             let _ = match op {
-                Op::Remove { path } => writeln!(text, "remove {path}"),
+                Op::Remove { path } | Op::RemoveEmpty { path } => writeln!(text, "{} {path}", op.verb()),
                 Op::Write { path, value, permissions } => {
                     let letter = |access| match access {
                         PermissionAccess::None => 'n',

@@ -101,6 +101,24 @@ impl VbdMark {
         format!("{}/backend/vbd/{domid}", keys::home(DomId::DOM0.get()))
     }
 
+    /// Where dom0's kernel says what went wrong with any backend; nobody else removes it (Linux
+    /// `drivers/xen/xenbus/xenbus_client.c`).
+    pub(crate) fn errors() -> String {
+        format!("{}/error", keys::home(DomId::DOM0.get()))
+    }
+
+    /// Removes what dom0's kernel said about this backend, and the directories that this leaves empty.
+    pub(crate) fn forget_errors(&self) -> Batch {
+        let kind = format!("{}/backend/vbd", Self::errors());
+        let mut batch = Batch::default();
+        batch.remove(format!("{kind}/{}/{}", self.domid, self.devid));
+        batch.remove_empty(format!("{kind}/{}", self.domid));
+        batch.remove_empty(kind);
+        batch.remove_empty(format!("{}/backend", Self::errors()));
+        batch.remove_empty(Self::errors());
+        batch
+    }
+
     /// Makes blkback let go without the domain's consent: its frontend vanishes, and state 5 in the same
     /// transaction is what lets the kernel end in state 6.
     pub(crate) fn force_close(&self) -> Batch {

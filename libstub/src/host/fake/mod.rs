@@ -258,10 +258,7 @@ impl Xenstore for FakeHost {
     }
 
     fn apply(&self, batch: &Batch) -> Result<(), HostError> {
-        let paths = batch.ops().iter().map(|op| match op {
-            Op::Write { path, .. } => format!("write {path}"),
-            Op::Remove { path } => format!("remove {path}"),
-        });
+        let paths = batch.ops().iter().map(|op| format!("{} {}", op.verb(), op.path()));
         self.call(paths.collect::<Vec<_>>().join("; "), |world| {
             for op in batch.ops() {
                 match op {
@@ -269,8 +266,11 @@ impl Xenstore for FakeHost {
                         let owner =
                             permissions.as_ref().and_then(|p: &Vec<Permission>| p.first()).map(|p| p.domid);
                         world.put(path, value, owner);
+                        world.complain(path, value);
                     }
                     Op::Remove { path } => world.remove(path),
+                    Op::RemoveEmpty { path } if world.has_below(path) => (),
+                    Op::RemoveEmpty { path } => world.remove(path),
                 }
             }
             world.play();

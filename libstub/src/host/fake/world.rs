@@ -58,6 +58,22 @@ impl World {
         self.store.retain(|node, _| node != path && !node.starts_with(&below));
     }
 
+    /// dom0's kernel has something to say about every backend that closes.
+    pub(super) fn complain(&mut self, path: &str, value: &[u8]) {
+        let home = keys::home(DomId::DOM0.get());
+        if let Some(backend) = path.strip_prefix(&format!("{home}/backend/vbd/"))
+            && let Some(device) = backend.strip_suffix("/state")
+            && value == b"5"
+        {
+            self.put(&format!("{home}/error/backend/vbd/{device}/error"), b"22 mapping ring-ref", None);
+        }
+    }
+
+    pub(super) fn has_below(&self, path: &str) -> bool {
+        let below = format!("{path}/");
+        self.store.keys().any(|node| node.starts_with(&below))
+    }
+
     /// Ends a domain; a guest stays a zombie while its stubdomain exists.
     pub(super) fn destroy(&mut self, domid: DomId) {
         if self.targets.values().any(|guest| *guest == domid.get()) {
