@@ -22,6 +22,9 @@ const DEADLINE: u64 = 2400;
 /// The same with all points of the sweeps.
 const THOROUGH_DEADLINE: u64 = 36_000;
 
+/// The tests that start our image with another toolstack.
+const FOREIGN: &str = "foreign::";
+
 /// Where a page finds the disk of a Linux guest, as the demo does.
 const LINUX_DISK: &str = "/lab/put/guest.img";
 
@@ -111,6 +114,9 @@ fn dom0(args: &Args, filter: &str) -> Result<()> {
     let mut programs = build::release(xen)?;
     programs.extend(build::examples(xen)?);
     lab.install(&programs, &image::ensure(xen)?);
+    if has_any(&binaries, FOREIGN, filter) {
+        lab.put_as(&image::ramdisk(xen)?, "image-ramdisk");
+    }
     let dir = tempfile::tempdir()?;
     put_tests(&mut lab, &dir.path().join("tests"), &binaries)?;
     put_pages(&mut lab, &dir.path().join("docs"), &pages, xen)?;
@@ -123,14 +129,22 @@ fn dom0(args: &Args, filter: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whether a wanted test of any binary is one of these.
+fn has_any(binaries: &[TestBinary], these: &str, filter: &str) -> bool {
+    binaries.iter().any(|binary| has_tests(binary, |name| name.contains(these) && name.contains(filter)))
+}
+
 /// Whether the binary has a wanted test; one that does not run on this machine is taken to have some.
 fn has_test(binary: &TestBinary, filter: &str) -> bool {
+    has_tests(binary, |name| name.contains(filter))
+}
+
+fn has_tests(binary: &TestBinary, wanted: impl Fn(&str) -> bool) -> bool {
     let Ok(out) = Command::new(&binary.path).args(["--list", "--format", "terse"]).output() else {
         return true;
     };
     let list = String::from_utf8_lossy(&out.stdout);
-    !out.status.success()
-        || list.lines().filter_map(|line| line.strip_suffix(": test")).any(|name| name.contains(filter))
+    !out.status.success() || list.lines().filter_map(|line| line.strip_suffix(": test")).any(wanted)
 }
 
 fn put_tests(lab: &mut Lab, dir: &Path, binaries: &[TestBinary]) -> Result<()> {
