@@ -128,10 +128,8 @@ impl Image {
         }
         image.memory = config.memory.unwrap_or(image.memory);
         // A file that the config names is the user's own: there is nothing to compare it with.
-        let Self { kernel, ramdisk, rootfs, digests, .. } = &mut image;
-        digests.retain(|path, _| {
-            path == kernel || Some(&*path) == ramdisk.as_ref() || Some(&*path) == rootfs.as_ref()
-        });
+        let used = [Some(&image.kernel), image.ramdisk.as_ref(), image.rootfs.as_ref()];
+        image.digests.retain(|path, _| used.contains(&Some(path)));
         Ok(image)
     }
 
