@@ -49,6 +49,7 @@ fn upstreams_xl_starts_and_ends_a_guest_with_our_ramdisk_image() {
     let manifest = fs::read(Path::new(RAMDISK_IMAGE).join("manifest.json")).expect("the ramdisk image");
     let manifest = proto::manifest::Manifest::from_json(&manifest).expect("a manifest");
     let guest = Guest::new()
+        .with("memory = 64")
         .with("device_model_version = \"qemu-xen\"")
         .with("device_model_stubdomain_override = 1")
         .with(&format!("stubdomain_kernel = \"{RAMDISK_IMAGE}/kernel\""))
@@ -96,10 +97,8 @@ fn shell_ramdisk(directory: &Path) -> PathBuf {
     for name in ["dev", "proc", "sys", "tmp"] {
         fs::create_dir_all(tree.join(name)).expect("a directory");
     }
-    let root = tree.display().to_string();
-    let put = |path: &str| must("cp", &["-a", "--parents", path, &root]);
-    let files = must("stubctl", &[&["image", "closure", "--paths", "--root", "/"], &PROGRAMS[..]].concat());
-    files.lines().for_each(|path| drop(put(path)));
+    let mut files =
+        must("stubctl", &[&["image", "closure", "--paths", "--root", "/"], &PROGRAMS[..]].concat());
     let manifest = fs::read(Path::new(IMAGE).join("manifest.json")).expect("the image");
     let release = proto::manifest::Manifest::from_json(&manifest).expect("a manifest").kernel;
     let mut script = "#!/usr/bin/dash\n\
@@ -113,10 +112,11 @@ fn shell_ramdisk(directory: &Path) -> PathBuf {
         .to_owned();
     for module in MODULES {
         let list = must("modprobe", &["--set-version", &release, "--show-depends", module]);
-        for path in list.lines().filter_map(|line| line.strip_prefix("insmod ")).map(str::trim) {
-            put(path);
+        for path in list.lines().filter_map(|line| line.strip_prefix("insmod ")) {
+            let path = fs::canonicalize(path.trim()).expect("a module").display().to_string();
             let parameters = if module == "xen-privcmd" { " unrestricted=1" } else { "" };
             let _ = writeln!(script, "[ -e {path}.done ] || kmod insmod {path}{parameters}; : >{path}.done");
+            let _ = writeln!(files, "{path}");
         }
     }
     script += "until [ -e /dev/xvda ]; do sleep 0.1; done\n\
@@ -127,10 +127,15 @@ fn shell_ramdisk(directory: &Path) -> PathBuf {
                done\n\
                echo \"QEMU is started with $# arguments\"\n";
     let _ = writeln!(script, "exec {QEMU} \"$@\"");
+    let list = directory.join("files");
+    fs::write(&list, files.replace("\n/", "\n").trim_start_matches('/')).expect("written");
     fs::write(tree.join("init"), script).expect("written");
-    must("chmod", &["755", &tree.join("init").display().to_string()]);
     let ramdisk = directory.join("ramdisk");
-    must("sh", &["-c", &format!("cd {root} && find . | cpio --quiet -o -H newc >{}", ramdisk.display())]);
+    let (root, list, out) = (tree.display(), list.display(), ramdisk.display());
+    let pack = format!(
+        "set -e; cd /; cpio --quiet -pd {root} <{list}; cd {root}; chmod 755 init; find . | cpio --quiet -o -H newc >{out}"
+    );
+    must("sh", &["-c", &pack]);
     fs::remove_dir_all(tree).expect("removed");
     ramdisk
 }
@@ -176,7 +181,7 @@ fn kernel_only() -> tempfile::TempDir {
     let sum = must("sha256sum", &[&kernel.display().to_string()]);
     let manifest = json!({
         "protocol": proto::PROTOCOL, "kind": "kernel-only", "arguments": "dmargs", "xen": "4.17", "qemu": "none",
-        "kernel": "ready", "rootfs": "none", "cmdline": "", "min_memory_mib": 16,
+        "kernel": "ready", "rootfs": "none", "cmdline": "", "min_memory_mib": 32,
         "digests": { "kernel": sum.split(' ').next() }, "contents": [],
     });
     fs::write(image.path().join("manifest.json"), manifest.to_string()).expect("written");
