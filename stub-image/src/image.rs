@@ -19,13 +19,16 @@ use crate::rootfs::Rootfs;
 use crate::tree::{Mode, chmod};
 use crate::{ImageError, Root, Tree, ramdisk, rootfs};
 
-/// Reaches the root filesystem.
-const DISK: &str = "xen-blkfront";
-/// What QEMU and PID 1 open, in the order of loading.
+/// What QEMU and PID 1 open, in the order of loading, the disks first.
 ///
 /// Kernels from 2026 on restrict privcmd in the stubdomain to what QEMU cannot work with, unless told otherwise.
-const XEN: [(&str, &str); 4] =
-    [("xen-evtchn", ""), ("xen-gntdev", ""), ("xen-gntalloc", ""), ("xen-privcmd", "unrestricted=1")];
+const MODULES: [(&str, &str); 5] = [
+    ("xen-blkfront", ""),
+    ("xen-evtchn", ""),
+    ("xen-gntdev", ""),
+    ("xen-gntalloc", ""),
+    ("xen-privcmd", "unrestricted=1"),
+];
 
 /// What every kernel needs: its console on hvc0; a panic that ends the domain as a crash instead of a reboot; and
 /// privcmd for QEMU when it is built in.
@@ -115,8 +118,8 @@ impl Build {
     fn ramdisk(&self, root: &Root, kernel: &Kernel, rootfs: &Tree) -> Result<Option<Vec<u8>>, ImageError> {
         let whole = self.format == Format::Ramdisk;
         let loader = kernel.modular.then(|| {
-            let disk = [Some(DISK), self.format.module()].into_iter().flatten().filter(|_| !whole);
-            let modules = disk.map(|name| (name, "")).chain(XEN);
+            let filesystem = self.format.module().map(|name| (name, ""));
+            let modules = MODULES.into_iter().chain(filesystem);
             Ramdisk {
                 init: self.init.clone(),
                 modules: modules
