@@ -44,6 +44,25 @@ fn report(guest: u16, stubdom: u16) -> Vec<String> {
     names(&path).into_iter().filter(|name| name != "stub").chain(below).collect()
 }
 
+/// A guest of `xl`, ended when this is dropped.
+struct XlGuest(String);
+
+impl XlGuest {
+    fn create(name: &str, config: &str) -> Self {
+        let guest = Self(name.to_owned());
+        let ran = run("xl", &["create", config]);
+        let log = format!("/var/log/xen/qemu-dm-{name}.log");
+        assert_eq!(ran.status, 0, "{}", fs::read_to_string(log).unwrap_or_default());
+        guest
+    }
+}
+
+impl Drop for XlGuest {
+    fn drop(&mut self) {
+        run("xl", &["destroy", &self.0]);
+    }
+}
+
 #[test]
 fn upstreams_xl_starts_and_ends_a_guest_with_our_ramdisk_image() {
     let manifest = fs::read(Path::new(RAMDISK_IMAGE).join("manifest.json")).expect("the ramdisk image");
@@ -60,7 +79,7 @@ fn upstreams_xl_starts_and_ends_a_guest_with_our_ramdisk_image() {
     let config = guest.config().display().to_string();
     let probe = Probe::take().of_domains();
     let began = std::time::Instant::now();
-    must("xl", &["create", &config]);
+    let created = XlGuest::create(&guest.name, &config);
     println!("figure: xl create took {:.1} s", began.elapsed().as_secs_f64());
     wait_for("the boot sector's word on Xen's console", || guest.has_spoken().then_some(()));
     let status = must("xl", &["qemu-monitor-command", &guest.name, "info status"]);
@@ -75,7 +94,7 @@ fn upstreams_xl_starts_and_ends_a_guest_with_our_ramdisk_image() {
         assert!(nodes.contains(&node.to_owned()), "no {node} in {nodes:?}");
     }
     assert!(!nodes.contains(&"stub/failed".to_owned()), "{nodes:?}");
-    must("xl", &["destroy", &guest.name]);
+    drop(created);
     probe.assert_restored();
 }
 
@@ -115,7 +134,7 @@ fn shell_ramdisk(directory: &Path) -> PathBuf {
         for path in list.lines().filter_map(|line| line.strip_prefix("insmod ")) {
             let path = fs::canonicalize(path.trim()).expect("a module").display().to_string();
             let parameters = if module == "xen-privcmd" { " unrestricted=1" } else { "" };
-            let _ = writeln!(script, "[ -e {path}.done ] || kmod insmod {path}{parameters}; : >{path}.done");
+            let _ = writeln!(script, "[ -e {path}.done ] || insmod {path}{parameters}; : >{path}.done");
             let _ = writeln!(files, "{path}");
         }
     }
@@ -133,7 +152,8 @@ fn shell_ramdisk(directory: &Path) -> PathBuf {
     let ramdisk = directory.join("ramdisk");
     let (root, list, out) = (tree.display(), list.display(), ramdisk.display());
     let pack = format!(
-        "set -e; cd /; cpio --quiet -pd {root} <{list}; cd {root}; chmod 755 init; find . | cpio --quiet -o -H newc >{out}"
+        "set -e; cd /; cpio --quiet -pd {root} <{list}; cd {root}; chmod 755 init; \
+         ln -s kmod usr/bin/insmod; find . | cpio --quiet -o -H newc >{out}"
     );
     must("sh", &["-c", &pack]);
     fs::remove_dir_all(tree).expect("removed");
