@@ -68,6 +68,7 @@ fn upstreams_xl_starts_and_ends_a_guest_with_our_ramdisk_image() {
     let manifest = fs::read(Path::new(RAMDISK_IMAGE).join("manifest.json")).expect("the ramdisk image");
     let manifest = proto::manifest::Manifest::from_json(&manifest).expect("a manifest");
     let guest = Guest::new()
+        // xl's own builder has too little room for a guest of 16.
         .with("memory = 64")
         .with("device_model_version = \"qemu-xen\"")
         .with("device_model_stubdomain_override = 1")
