@@ -50,5 +50,6 @@ pub use lifecycle::{
 pub use logs::{ConsoleLogs, LogLine, LogSource, last_words};
 pub use proto::Stage;
 pub use proto::argv::ArgvError;
+pub use proto::manifest::Arguments;
 pub use qmp::{Qmp, QmpError};
 pub use xen_sys::{DomId, Kib, ShutdownReason};

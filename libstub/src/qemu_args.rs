@@ -3,6 +3,8 @@
 //!
 //! Nothing is left to QEMU's defaults (XSA-19, XSA-119) and no format is guessed from a disk's content (XSA-48).
 
+use proto::argv::{self, ArgvError};
+use proto::manifest::Arguments;
 use xen_sys::DomId;
 
 use crate::config::{DiskController, GuestConfig, Vdev};
@@ -23,6 +25,26 @@ pub(crate) fn qemu_args(config: &GuestConfig, guest: DomId) -> Vec<String> {
     disks(config, &mut args);
     args.0.extend(config.stubdom.qemu_args.iter().cloned());
     args.0
+}
+
+/// The arguments as nodes, below the guest's `vm` directory, for an image that looks for them in this way.
+pub(crate) fn nodes(args: &[String], way: Arguments) -> Result<QemuArgs, ArgvError> {
+    Ok(match way {
+        Arguments::DmArgv => {
+            let nodes = argv::encode(args)?.into_iter().map(|(name, value)| (name, value.to_owned()));
+            QemuArgs::Each(nodes.collect())
+        }
+        Arguments::Dmargs => QemuArgs::Joined(argv::join(args)?),
+    })
+}
+
+/// QEMU's arguments as xenstore holds them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum QemuArgs {
+    /// A node for each, in `dm-argv`.
+    Each(Vec<(String, String)>),
+    /// One node, `dmargs`.
+    Joined(String),
 }
 
 fn disks(config: &GuestConfig, args: &mut Args) {

@@ -154,6 +154,8 @@ impl Build {
         let version = |package: &String| Some((package.clone(), packages.version(package)?.to_owned()));
         Manifest {
             protocol: PROTOCOL,
+            kind: manifest::Kind::Linux,
+            arguments: manifest::Arguments::DmArgv,
             xen: rootfs.xen.clone(),
             qemu: rootfs.qemu.clone(),
             kernel: kernel.vmlinux.release,

@@ -386,9 +386,11 @@ pub(crate) mod tests {
             cmdline: String::new(),
             memory: Kib::new(1),
             waits_for_go: true,
+            arguments: libstub::Arguments::DmArgv,
             directory: path(),
             kernel_release: Some(String::new()),
             qemu: Some(String::new()),
+            digests: std::collections::BTreeMap::new(),
         };
         let one = Kib::new(1);
         let preflight = Preflight {

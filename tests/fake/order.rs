@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What must come before what.
 
-use libstub::Cause;
 use libstub::host::fake::{Behaviour, Fault};
+use libstub::{Cause, ImageError};
+use proto::manifest::{Arguments, Kind, Manifest};
 
 use super::Bench;
 
@@ -59,4 +60,32 @@ fn a_name_that_is_taken_is_refused_before_anything_is_made() {
     let error = bench.create().expect_err("the name is taken");
     assert!(matches!(*error.cause, Cause::PairExists), "{error:?}");
     assert_eq!(bench.remains(), before);
+}
+
+#[test]
+fn a_damaged_image_is_refused_before_anything_is_made() {
+    for name in ["kernel", "ramdisk", "rootfs.img"] {
+        let bench = Bench::new(Behaviour::Ready);
+        std::fs::write(bench.directory.path().join(name), [1; 512]).expect("a file");
+        let error = bench.create().expect_err("it is not what the manifest says");
+        let Cause::Image(ImageError::Corrupt { path, .. }) = &*error.cause else { panic!("{error:?}") };
+        assert!(path.ends_with(name), "{error:?}");
+        assert_eq!(bench.remains(), Vec::<String>::new());
+        assert!(!bench.host.calls().iter().any(|call| call == "create"), "{:?}", bench.host.calls());
+    }
+}
+
+#[test]
+fn a_kernel_that_is_all_of_its_image_finds_its_arguments_in_one_node_when_it_runs() {
+    let bench = Bench::new(Behaviour::Ready);
+    let mut manifest = Manifest { kind: Kind::KernelOnly, arguments: Arguments::Dmargs, ..super::manifest() };
+    manifest.digests.retain(|name, _| name == "kernel");
+    std::fs::write(bench.directory.path().join("manifest.json"), manifest.to_json()).expect("a file");
+    bench.host.fail(Fault::None);
+    let pair = bench.create().expect("created");
+    let calls = bench.host.calls();
+    let unpause = place(&calls, &format!("unpause {}", pair.stubdom));
+    assert!(place(&calls, "image/dmargs") < unpause);
+    assert!(place(&calls, &format!("build_hvm {}", pair.guest)) < unpause);
+    assert!(!calls.iter().any(|call| call.contains("dm-argv") || call.contains("rootfs.img")), "{calls:#?}");
 }

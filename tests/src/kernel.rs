@@ -1,14 +1,28 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! A PV kernel that dies at its first instruction: Xen itself stamps the moment on its console.
+//! PV kernels for tests: one dies at its first instruction, one is a whole stubdomain without QEMU.
 
 /// Where Linux has its kernel as well.
 const BASE: u64 = 0xffff_ffff_8000_0000;
 const ENTRY: u64 = BASE + 0x100_0000;
+const PAGE: usize = 4096;
 const HEADER: usize = 64;
 const PROGRAM_HEADER: usize = 56;
 
-/// An ELF file with one instruction, `ud2`, and the notes that make it a PV kernel (xen/elfnote.h).
+/// What `build.rs` made of `kernel/ready.S`.
+const READY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ready.bin"));
+
+/// A kernel with one instruction, `ud2`: Xen itself stamps the moment of its death on its console.
 pub fn crashing_kernel() -> Vec<u8> {
+    kernel(&[0x0f, 0x0b])
+}
+
+/// A kernel that shows what `image/dmargs` holds on its console, writes the ready key, and sleeps.
+pub fn ready_kernel() -> Vec<u8> {
+    kernel(READY)
+}
+
+/// An ELF file of this code, and the notes that make it a PV kernel (xen/elfnote.h).
+fn kernel(code: &[u8]) -> Vec<u8> {
     let mut notes = Vec::new();
     for (kind, value) in [
         (6, b"test\0".to_vec()),
@@ -21,15 +35,15 @@ pub fn crashing_kernel() -> Vec<u8> {
         note(&mut notes, kind, &value);
     }
     let notes_at = HEADER + 2 * PROGRAM_HEADER;
-    let code_at = 4096;
+    let size = code.len().next_multiple_of(PAGE);
     let mut file = header();
     // PT_LOAD, read and execute; PT_NOTE, read.
-    program_header(&mut file, 1, 5, code_at, ENTRY, 4096);
+    program_header(&mut file, 1, 5, PAGE, ENTRY, size);
     program_header(&mut file, 4, 4, notes_at, 0, notes.len());
     file.extend_from_slice(&notes);
-    file.resize(code_at, 0);
-    file.extend_from_slice(&[0x0f, 0x0b]);
-    file.resize(code_at + 4096, 0);
+    file.resize(PAGE, 0);
+    file.extend_from_slice(code);
+    file.resize(PAGE + size, 0);
     file
 }
 
@@ -80,5 +94,13 @@ mod tests {
         let file = crashing_kernel();
         assert_eq!(file[4096..4098], [0x0f, 0x0b]);
         assert_eq!(file.len(), 8192);
+    }
+
+    #[test]
+    fn the_kernel_that_gets_ready_is_loaded_as_a_whole() {
+        let file = ready_kernel();
+        assert_eq!(file[PAGE..PAGE + READY.len()], *READY);
+        assert_eq!(file.len() % PAGE, 0);
+        assert!(READY.windows(8).any(|bytes| bytes == b"\0running"));
     }
 }

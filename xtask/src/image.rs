@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::ValueEnum;
 
 use crate::lab::{Root, Xen, newest};
@@ -21,6 +21,20 @@ enum Kernel {
     Minimal,
 }
 
+/// The form of a stubdomain's files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A root filesystem for blkback
+    #[default]
+    Erofs,
+    /// Another one
+    Squashfs,
+    /// Another one
+    Ext4,
+    /// A ramdisk, which is what upstream's xl can start
+    Ramdisk,
+}
+
 /// Which image, and with its Xen which lab.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Which {
@@ -30,6 +44,9 @@ pub(crate) struct Which {
     /// The stubdomain's kernel
     #[arg(long, value_enum, default_value_t)]
     kernel: Kernel,
+    /// The form of its files
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
 }
 
 #[derive(clap::Args)]
@@ -37,15 +54,15 @@ pub(crate) struct Args {
     #[command(flatten)]
     which: Which,
     /// One for every Xen release and kernel
-    #[arg(long, conflicts_with_all = ["xen", "kernel"])]
+    #[arg(long, conflicts_with_all = ["xen", "kernel", "format"])]
     all: bool,
 }
 
 /// The chore.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let every = Xen::value_variants()
-        .iter()
-        .flat_map(|&xen| Kernel::value_variants().iter().map(move |&kernel| Which { xen, kernel }));
+    let every = Xen::value_variants().iter().flat_map(|&xen| {
+        Kernel::value_variants().iter().map(move |&kernel| Which { xen, kernel, format: Format::default() })
+    });
     let wanted = if args.all { every.collect() } else { vec![args.which] };
     for which in wanted {
         println!("{}", ensure(which)?.display());
@@ -54,23 +71,32 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 impl Which {
-    /// As directories of images are called: `4.17`, or `4.17-minimal`.
+    /// As directories of images are called: `4.17`, or `4.17-minimal-ramdisk`; what is the default is not named.
     pub(crate) fn name(self) -> String {
-        let release = self.xen.release();
-        match self.kernel {
-            Kernel::Distro => release.to_owned(),
-            Kernel::Minimal => format!("{release}-minimal"),
+        let mut name = self.xen.release().to_owned();
+        if self.kernel != Kernel::default() {
+            name.push_str(&format!("-{}", word(self.kernel)));
         }
+        if self.format != Format::default() {
+            name.push_str(&format!("-{}", word(self.format)));
+        }
+        name
     }
 
     /// Finds it by its name again.
     pub(crate) fn named(name: &str) -> Result<Self> {
-        let (release, kernel) = match name.strip_suffix("-minimal") {
-            Some(release) => (release, Kernel::Minimal),
-            None => (name, Kernel::Distro),
-        };
-        let xen = Xen::from_str(release, false).map_err(anyhow::Error::msg)?;
-        Ok(Self { xen, kernel })
+        let mut words = name.split('-').peekable();
+        let xen = words.next().unwrap_or_default();
+        let xen = Xen::from_str(xen, false).map_err(anyhow::Error::msg)?;
+        let kernel = words.next_if_map(choice).unwrap_or_default();
+        let format = words.next_if_map(choice).unwrap_or_default();
+        ensure!(words.next().is_none(), "no image is called {name}");
+        Ok(Self { xen, kernel, format })
+    }
+
+    /// The one that is all ramdisk.
+    pub(crate) fn as_ramdisk(self) -> Self {
+        Self { format: Format::Ramdisk, ..self }
     }
 
     /// Where the image is.
@@ -114,11 +140,22 @@ pub(crate) fn ensure(which: Which) -> Result<PathBuf> {
             .arg("--init")
             .arg(&init)
             .args(&kernel)
+            .args(["--format", &word(which.format)])
             .arg("--out")
             .arg(&image),
     )?;
     fs::write(stamp, key)?;
     Ok(image)
+}
+
+/// What a choice is called on the command line.
+fn word(choice: impl ValueEnum) -> String {
+    choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// The choice that is called so, or the word again.
+fn choice<T: ValueEnum>(word: &str) -> Result<T, &str> {
+    T::from_str(word, false).map_err(|_| word)
 }
 
 /// The archive of the source of Debian's kernel.
@@ -143,7 +180,7 @@ mod tests {
 
     #[test]
     fn an_image_is_found_by_its_name_again() {
-        for name in ["4.17", "4.17-minimal", "4.20", "4.20-minimal"] {
+        for name in ["4.17", "4.17-minimal", "4.20", "4.17-ramdisk", "4.20-minimal-squashfs"] {
             assert_eq!(Which::named(name).unwrap().name(), name);
         }
         assert!(Which::named("4.18").is_err() && Which::named("4.17-large").is_err());

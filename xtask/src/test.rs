@@ -23,6 +23,9 @@ const DEADLINE: u64 = 2400;
 /// The same with all points of the sweeps.
 const THOROUGH_DEADLINE: u64 = 36_000;
 
+/// The tests that start our image with another toolstack.
+const FOREIGN: &str = "foreign::";
+
 /// Where a page finds the disk of a Linux guest, as the demo does.
 const LINUX_DISK: &str = "/lab/put/guest.img";
 
@@ -119,6 +122,9 @@ fn dom0(args: &Args, filter: &str) -> Result<()> {
     let mut programs = build::release(xen)?;
     programs.extend(build::examples(xen)?);
     lab.install(&programs, &image::ensure(args.which)?);
+    if has_any(xen, &binaries, FOREIGN, filter)? {
+        lab.put_as(&image::ensure(args.which.as_ramdisk())?, "image-ramdisk");
+    }
     let dir = tempfile::tempdir()?;
     put_tests(&mut lab, &dir.path().join("tests"), &binaries)?;
     put_pages(&mut lab, &dir.path().join("docs"), &pages, xen)?;
@@ -131,14 +137,28 @@ fn dom0(args: &Args, filter: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whether a wanted test of any binary is one of these.
+fn has_any(xen: Xen, binaries: &[TestBinary], these: &str, filter: &str) -> Result<bool> {
+    for binary in binaries {
+        if has_tests(xen, binary, |name| name.contains(these) && name.contains(filter))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Whether the binary has a wanted test; one that does not run on this machine is taken to have some.
 fn has_test(xen: Xen, binary: &TestBinary, filter: &str) -> Result<bool> {
+    has_tests(xen, binary, |name| name.contains(filter))
+}
+
+fn has_tests(xen: Xen, binary: &TestBinary, wanted: impl Fn(&str) -> bool) -> Result<bool> {
     let Ok(out) = build::program(xen, &binary.path)?.args(["--list", "--format", "terse"]).output() else {
         return Ok(true);
     };
     let list = String::from_utf8_lossy(&out.stdout);
     let mut names = list.lines().filter_map(|line| line.strip_suffix(": test"));
-    Ok(!out.status.success() || names.any(|name| name.contains(filter)))
+    Ok(!out.status.success() || names.any(wanted))
 }
 
 fn put_tests(lab: &mut Lab, dir: &Path, binaries: &[TestBinary]) -> Result<()> {

@@ -115,7 +115,7 @@ pub fn check(options: &CheckOptions) -> CheckReport {
     let mut findings = vec![machine::hypervisor(root)];
     if findings.iter().any(Finding::failed) {
         findings.extend(machine::without_xen(root));
-        findings.push(stock::image(xen_sys::BUILT_FOR));
+        findings.push(stock::image(xen_sys::BUILT_FOR, &options.journal, None));
         findings.push(stock::journal(&options.journal, None));
         return CheckReport { findings };
     }
@@ -135,8 +135,8 @@ pub fn check(options: &CheckOptions) -> CheckReport {
     let facts = facts.as_ref().ok();
     findings.extend(machine::needed(root, facts));
     findings.push(machine::console_log(root));
-    findings.push(stock::image(machine::release(facts)));
     let boot_id = open.as_ref().ok().and_then(|host| host.boot_id().ok());
+    findings.push(stock::image(machine::release(facts), &options.journal, boot_id.as_deref()));
     findings.push(stock::journal(&options.journal, boot_id.as_deref()));
     if let Ok(host) = &open {
         let free = host.free_memory().map_err(|error| describe(&error));

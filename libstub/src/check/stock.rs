@@ -13,23 +13,18 @@ use crate::lifecycle::MemoryNeed;
 /// The guest that free memory is counted in.
 const TYPICAL: Kib = Kib::from_mib(512);
 
-/// The image that a config gets which names none.
-pub(super) fn image(release: &str) -> Finding {
-    image_finding(Image::resolve(&StubdomConfig::default(), release))
+/// The image that a config gets which names none, and whether its files are whole.
+pub(super) fn image(release: &str, journal: &Journal, boot_id: Option<&str>) -> Finding {
+    let image = Image::resolve(&StubdomConfig::default(), release);
+    let whole = |image: Image| journal.verified(boot_id).check(&image).map(|()| image);
+    image_finding(image.and_then(whole))
 }
 
 fn image_finding(image: Result<Image, ImageError>) -> Finding {
     const NAME: &str = "image";
     let image = match image {
         Ok(image) => image,
-        Err(error) => {
-            let code = if matches!(error, ImageError::NotFound(_)) {
-                Code::ImageNotFound
-            } else {
-                Code::ImageUnusable
-            };
-            return Finding::failure(NAME, error.to_string(), code.remedy());
-        }
+        Err(error) => return Finding::failure(NAME, error.to_string(), error.code().remedy()),
     };
     let memory = image.memory.get() / 1024;
     match (&image.directory, &image.kernel_release, &image.qemu) {
@@ -142,7 +137,8 @@ mod tests {
     fn an_image_is_told_with_what_is_in_it() {
         let missing = image_finding(Err(ImageError::NotFound(vec!["/a".into()])));
         assert!(missing.failed() && missing.what.contains("/a"), "{missing:?}");
-        assert!(image("0.0").failed(), "nobody has an image for Xen 0.0");
+        let journal = Journal::new("/nowhere");
+        assert!(image("0.0", &journal, None).failed(), "nobody has an image for Xen 0.0");
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod origin;
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
@@ -21,6 +21,7 @@ use xen_sys::{DomId, Kib};
 
 use crate::code::Code;
 use crate::config::Name;
+use crate::image::verify::{self, Verified};
 pub(crate) use claim::Claim;
 pub use origin::ImageOrigin;
 pub(crate) use origin::{DiskOrigin, Origin};
@@ -181,18 +182,40 @@ impl Journal {
         let path = self.path(&record.name);
         // Told like a call to the host: a process can die on either side of it.
         tracing::debug!(target: "libstub::call", call = "journal", on = %record.name);
-        // Only the holder of the claim uses this name: what a killed process left is written over.
-        let unfinished = self.directory.join(format!(".{}.new", record.name));
         let text =
             serde_json::to_vec_pretty(record).map_err(|error| io_error("encode", &path, error.into()))?;
-        fs::File::create(&unfinished)
+        self.replace(&path, &text, &record.name)?;
+        self.sync_directory()
+    }
+
+    /// What is remembered of images' files in this boot.
+    pub(crate) fn verified(&self, boot_id: Option<&str>) -> Verified {
+        Verified::read(&self.directory, boot_id)
+    }
+
+    /// Remembers what is new of images' files. Of two that do so at once one may be forgotten, and its files are
+    /// read once more.
+    pub(crate) fn remember(&self, verified: &Verified, name: &Name, _: &Claim) -> Result<(), JournalError> {
+        let path = self.directory.join(verify::FILE);
+        verified.news().map_or(Ok(()), |text| self.replace(&path, &text, name))
+    }
+
+    /// Replaces a file as a whole, under the claim on this name.
+    fn replace(&self, path: &Path, text: &[u8], name: &Name) -> Result<(), JournalError> {
+        // Only the holder of the claim uses this name: what a killed process left is written over.
+        let unfinished = self.directory.join(format!(".{name}.new"));
+        fs::OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&unfinished)
             .and_then(|mut file| {
-                file.write_all(&text)?;
+                file.write_all(text)?;
                 file.sync_data()
             })
-            .and_then(|()| fs::rename(&unfinished, &path))
-            .map_err(|error| io_error("write", &path, error))?;
-        self.sync_directory()
+            .and_then(|()| fs::rename(&unfinished, path))
+            .map_err(|error| io_error("write", path, error))
     }
 
     /// Removes a record; one that is not there is no failure.

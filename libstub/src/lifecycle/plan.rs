@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use proto::{argv, keys};
+use proto::keys;
 use uuid::Uuid;
 use xen_sys::{DomId, Kib};
 
@@ -12,9 +12,10 @@ use super::cause::Cause;
 use super::reap::{self, Remains};
 use crate::config::GuestConfig;
 use crate::host::{Host, PvSpec};
+use crate::image::verify::{self, Verified};
 use crate::image::{Image, ImageError};
 use crate::journal::{Journal, Record};
-use crate::qemu_args::qemu_args;
+use crate::qemu_args;
 
 /// Memory that Xen itself needs for a domain beside what the domain sees.
 const DOMAIN_OVERHEAD: Kib = Kib::new(4096);
@@ -28,6 +29,8 @@ pub(super) struct Plan {
     pub(super) guest_uuid: Uuid,
     pub(super) stubdom: PvSpec,
     pub(super) image: Image,
+    /// With the image's files that were read for this plan.
+    pub(super) verified: Verified,
     pub(super) boot_id: String,
     pub(super) memory: MemoryNeed,
     pub(super) free: Kib,
@@ -85,9 +88,11 @@ pub(super) fn plan(
     for file in [Some(&image.kernel), image.ramdisk.as_ref()].into_iter().flatten() {
         check_file(file)?;
     }
-    let guest_uuid = config.uuid.unwrap_or_else(Uuid::new_v4);
     let boot_id = host.boot_id()?;
-    argv::encode(&qemu_args(config, LONGEST_DOMID))?;
+    let mut verified = journal.verified(Some(&boot_id));
+    verified.check(&image)?;
+    let guest_uuid = config.uuid.unwrap_or_else(Uuid::new_v4);
+    qemu_args::nodes(&qemu_args::qemu_args(config, LONGEST_DOMID), image.arguments)?;
     if let Some(record) = journal.find(&config.name)? {
         match reap::remains(&record, &host.domains()?, &boot_id) {
             // It names nothing that still exists, and is written over.
@@ -108,15 +113,12 @@ pub(super) fn plan(
         cmdline: image.cmdline.clone(),
         memory: image.memory,
     };
-    Ok(Plan { guest_uuid, stubdom, image, boot_id, memory, free })
+    Ok(Plan { guest_uuid, stubdom, image, verified, boot_id, memory, free })
 }
 
 /// The domain builder opens it by itself, when there are domains already.
 fn check_file(path: &Path) -> Result<(), ImageError> {
-    File::open(path).map(drop).map_err(|error| ImageError::Unusable {
-        path: path.parent().unwrap_or(path).to_owned(),
-        reason: format!("{} cannot be read: {error}", path.display()),
-    })
+    File::open(path).map(drop).map_err(|error| verify::unreadable(path, &error))
 }
 
 fn check_names(host: &dyn Host, config: &GuestConfig, uuid: Uuid) -> Result<(), Cause> {

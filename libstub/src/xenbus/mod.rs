@@ -30,6 +30,7 @@ mod tests {
     use super::*;
     use crate::config::{DiskMode, Name, Vdev};
     use crate::host::{Built, Ring};
+    use crate::qemu_args::QemuArgs;
 
     /// The reviewed nodes, values and permissions of a pair; `n5,r6` is: owned by 5, others nothing, 6 reads.
     const GOLDEN: &str = include_str!("golden.txt");
@@ -81,10 +82,20 @@ mod tests {
             &connect(guest, Kib::from_mib(64), Kib::from_mib(64), 2, &built),
         );
         render(&mut text, "stubdom tied to its guest", &target(ids));
-        render(&mut text, "QEMU released", &qemu_release(ids, &[("001".to_owned(), "-xen-domid")]));
+        let each = QemuArgs::Each(vec![("001".to_owned(), "-xen-domid".to_owned())]);
+        render(&mut text, "QEMU released", &qemu_release(ids, &each));
         render(&mut text, "vbd", &vbd.create());
         render(&mut text, "vbd taken away", &vbd.mark().force_close());
         assert_eq!(text, GOLDEN, "\n{text}");
+    }
+
+    #[test]
+    fn arguments_in_one_node_are_the_stubdoms_to_read() {
+        let ids = Stubdom { domid: DomId::new(6), guest: DomId::new(5), guest_uuid: Uuid::from_u128(0xd) };
+        let mut text = String::new();
+        render(&mut text, "", &qemu_release(ids, &QemuArgs::Joined("-xen-domid 5".to_owned())));
+        let node = "/vm/00000000-0000-0000-0000-00000000000d/image/dmargs = \"-xen-domid 5\" n0,r6\n";
+        assert!(text.contains(node) && !text.contains("dm-argv"), "{text}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use xen_sys::{DomId, Kib};
 use super::batch::{Access, Batch};
 use super::mark::Mark;
 use crate::host::Built;
+use crate::qemu_args::QemuArgs;
 
 /// How much a console may buffer in xenconsoled.
 const CONSOLE_LIMIT: &str = "1048576";
@@ -107,7 +108,7 @@ pub(crate) fn target(stubdom: Stubdom) -> Batch {
 }
 
 /// QEMU's arguments, what hvmloader must know, and the key that releases QEMU.
-pub(crate) fn qemu_release(stubdom: Stubdom, argv: &[(String, &str)]) -> Batch {
+pub(crate) fn qemu_release(stubdom: Stubdom, args: &QemuArgs) -> Batch {
     let guest = keys::home(stubdom.guest.get());
     let mut batch = Batch::default();
     batch.write(format!("{guest}/hvmloader/bios"), "seabios");
@@ -117,10 +118,18 @@ pub(crate) fn qemu_release(stubdom: Stubdom, argv: &[(String, &str)]) -> Batch {
         batch.write(format!("{guest}/platform/{key}"), "1");
     }
     batch.write(format!("{guest}/platform/device-model"), "qemu_xen");
-    let directory = keys::dm_argv(&keys::vm(&stubdom.guest_uuid.to_string()));
-    batch.node(&directory, Access::Readable(stubdom.domid));
-    for (name, value) in argv {
-        batch.write(format!("{directory}/{name}"), value);
+    let vm = keys::vm(&stubdom.guest_uuid.to_string());
+    match args {
+        QemuArgs::Each(nodes) => {
+            let directory = keys::dm_argv(&vm);
+            batch.node(&directory, Access::Readable(stubdom.domid));
+            for (name, value) in nodes {
+                batch.write(format!("{directory}/{name}"), value);
+            }
+        }
+        QemuArgs::Joined(line) => {
+            batch.write_as(keys::dmargs(&vm), line, Access::Readable(stubdom.domid));
+        }
     }
     let report = keys::device_model(stubdom.domid.get(), stubdom.guest.get());
     // dom0's node in the stubdomain's directory: the stubdomain may only read it.

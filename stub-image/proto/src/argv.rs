@@ -20,6 +20,16 @@ pub enum ArgvError {
     },
     /// More than 999 arguments.
     TooMany,
+    /// It holds a blank, and goes into a node in which blanks are between arguments.
+    Blank {
+        /// Its place in the list, from 1.
+        index: usize,
+    },
+    /// Together longer than [`MAX_VALUE`] bytes, and they go into one node.
+    AllTooLong {
+        /// Their length in bytes.
+        len: usize,
+    },
 }
 
 impl std::fmt::Display for ArgvError {
@@ -30,6 +40,15 @@ impl std::fmt::Display for ArgvError {
             }
             Self::Unprintable { index } => write!(f, "QEMU argument {index} holds a NUL or a line feed"),
             Self::TooMany => write!(f, "more than 999 QEMU arguments"),
+            Self::Blank { index } => {
+                write!(
+                    f,
+                    "QEMU argument {index} is empty or holds a blank, which image/dmargs cannot tell from others"
+                )
+            }
+            Self::AllTooLong { len } => {
+                write!(f, "QEMU's arguments have {len} bytes in one node, more than xenstore's {MAX_VALUE}")
+            }
         }
     }
 }
@@ -53,6 +72,17 @@ pub fn encode(args: &[String]) -> Result<Vec<(String, &str)>, ArgvError> {
             Ok((format!("{index:03}"), arg.as_str()))
         })
         .collect()
+}
+
+/// The value of `image/dmargs` for these arguments.
+pub fn join(args: &[String]) -> Result<String, ArgvError> {
+    let blank = |arg: &String| arg.is_empty() || arg.contains(char::is_whitespace);
+    if let Some(at) = args.iter().position(blank) {
+        return Err(ArgvError::Blank { index: at + 1 });
+    }
+    encode(args)?;
+    let joined = args.join(" ");
+    if joined.len() > MAX_VALUE { Err(ArgvError::AllTooLong { len: joined.len() }) } else { Ok(joined) }
 }
 
 /// The node names of a `dm-argv` directory in the order of the arguments; names that are no numbers are dropped.
@@ -81,5 +111,15 @@ mod tests {
         assert_eq!(encode(&["x".repeat(2049)]), Err(ArgvError::TooLong { index: 1, len: 2049 }));
         assert_eq!(encode(&["a".into(), "b\nc".into()]), Err(ArgvError::Unprintable { index: 2 }));
         assert_eq!(encode(&vec![String::new(); 1000]), Err(ArgvError::TooMany));
+    }
+
+    #[test]
+    fn arguments_in_one_node_are_told_apart_by_blanks_or_refused() {
+        let args = |all: &[&str]| all.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
+        assert_eq!(join(&args(&["-a", "b"])), Ok("-a b".to_owned()));
+        assert_eq!(join(&args(&["-name", "a b"])), Err(ArgvError::Blank { index: 2 }));
+        assert_eq!(join(&args(&["-name", ""])), Err(ArgvError::Blank { index: 2 }));
+        assert_eq!(join(&args(&["a\0b"])), Err(ArgvError::Unprintable { index: 1 }));
+        assert_eq!(join(&vec!["x".repeat(1024); 2]), Err(ArgvError::AllTooLong { len: 2049 }));
     }
 }

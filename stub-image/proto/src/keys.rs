@@ -59,3 +59,8 @@ pub fn vm(uuid: &str) -> String {
 pub fn dm_argv(vm: &str) -> String {
     format!("{vm}/image/dm-argv")
 }
+
+/// QEMU's arguments in one node, below [`vm`]: for images that look there.
+pub fn dmargs(vm: &str) -> String {
+    format!("{vm}/image/dmargs")
+}

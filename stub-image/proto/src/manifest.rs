@@ -24,6 +24,12 @@ pub const ROOTFS_VDEV: &str = "xvdz";
 pub struct Manifest {
     /// The stubdom protocol that its PID 1 speaks.
     pub protocol: u32,
+    /// What it consists of.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub kind: Kind,
+    /// Where it looks for QEMU's arguments.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub arguments: Arguments,
     /// The Xen release that its QEMU was linked for, such as `4.17`.
     pub xen: String,
     /// What `qemu --version` calls itself in the package it came from.
@@ -46,6 +52,32 @@ pub struct Manifest {
     pub packages: BTreeMap<String, String>,
     /// Every file in the root filesystem.
     pub contents: Vec<Entry>,
+}
+
+/// What an image consists of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Linux, with QEMU in a root filesystem or in the ramdisk.
+    #[default]
+    Linux,
+    /// The kernel is all of it, as with mini-os and unikernels. It knows nothing of `stub/`.
+    KernelOnly,
+}
+
+/// Where an image looks for QEMU's arguments.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arguments {
+    /// One node each, below `image/dm-argv`.
+    #[default]
+    DmArgv,
+    /// All in one node, `image/dmargs`, with blanks between them: the way of mini-os.
+    Dmargs,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The file that a kernel was made of.
@@ -132,10 +164,27 @@ mod tests {
             "contents": [{"path": "/init", "kind": "file", "size": 1, "sha256": "00", "weight": 3}]}"#;
         let manifest = Manifest::from_json(text.as_bytes()).unwrap();
         assert_eq!(manifest.kernel_origin, None);
+        assert_eq!((manifest.kind, manifest.arguments), (Kind::Linux, Arguments::DmArgv));
         assert_eq!(manifest.contents[0].kind, EntryKind::File { size: 1, sha256: "00".into() });
         assert_eq!(Manifest::from_json(&manifest.to_json()).unwrap(), manifest);
         assert_eq!(manifest.fits(1, "4.17"), Ok(()));
         assert_eq!(manifest.fits(2, "4.17").unwrap_err(), "it speaks stubdom protocol 1, not 2");
         assert!(manifest.fits(1, "4.20").unwrap_err().contains("linked for Xen 4.17"));
+    }
+
+    #[test]
+    fn a_kernel_that_is_all_says_so_and_no_other_image_does() {
+        let text = r#"{"protocol": 1, "xen": "4.17", "qemu": "", "kernel": "", "rootfs": "", "cmdline": "", "min_memory_mib": 8,
+            "digests": {}, "contents": [], "kind": "kernel-only", "arguments": "dmargs"}"#;
+        let manifest = Manifest::from_json(text.as_bytes()).unwrap();
+        assert_eq!((manifest.kind, manifest.arguments), (Kind::KernelOnly, Arguments::Dmargs));
+        assert_eq!(Manifest::from_json(&manifest.to_json()).unwrap(), manifest);
+        let linux = Manifest { kind: Kind::Linux, arguments: Arguments::DmArgv, ..manifest };
+        let text = String::from_utf8(linux.to_json()).unwrap();
+        assert!(!text.contains("\"kind\"") && !text.contains("\"arguments\""), "{text}");
+        assert!(
+            Manifest::from_json(text.replace("\"protocol\"", "\"kind\": \"other\", \"protocol\"").as_bytes())
+                .is_err()
+        );
     }
 }

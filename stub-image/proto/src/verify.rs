@@ -78,6 +78,7 @@ fn digest(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::{Arguments, Kind};
     use std::collections::BTreeMap;
     use std::fs;
 
@@ -86,6 +87,8 @@ mod tests {
     fn manifest() -> Manifest {
         Manifest {
             protocol: 1,
+            kind: Kind::default(),
+            arguments: Arguments::default(),
             xen: "4.17".into(),
             qemu: String::new(),
             kernel: String::new(),

@@ -82,6 +82,11 @@ fn failures() -> Vec<Failure> {
             path: "/srv/image".into(),
             reason: "it speaks stubdom protocol 2, not 1".to_owned(),
         })),
+        refused(Cause::Image(ImageError::Corrupt {
+            path: "/srv/image/rootfs.img".into(),
+            expected: "5e".repeat(32),
+            found: "0f".repeat(32),
+        })),
         anyhow::anyhow!("/srv/root has no kernel").context("no image in /srv/image").into(),
         Failure::name(&Name::new("../web").expect_err("no name")),
         DestroyError::NoSuchPair(name()).into(),

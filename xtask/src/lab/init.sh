@@ -11,6 +11,11 @@ mkdir -p /run/lock /dev/pts /dev/shm /run/xen /run/xenstored /var/log/xen/consol
 mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
 mount -t xenfs xenfs /proc/xen
+# udev makes these on a host; the scripts of xl's disks wait for ever without.
+ln -s /proc/self/fd /dev/fd
+ln -s fd/0 /dev/stdin
+ln -s fd/1 /dev/stdout
+ln -s fd/2 /dev/stderr
 ip link set lo up
 stty -F $PORT raw -echo 115200
 for module in xen-evtchn xen-gntdev xen-gntalloc xen-blkback loop; do modprobe $module; done

@@ -152,6 +152,10 @@ impl Creation {
         });
         self.left = left;
         let plan = plan?;
+        if let Err(error) = journal.remember(&plan.verified, &self.config.name, &claim) {
+            // It costs the next create time, and this one nothing.
+            tracing::warn!(%error, "the image will be read again");
+        }
         self.claim = Some(claim);
         // A disk that somebody else writes is refused before there are domains; until blkback takes them, loop
         // devices are held by this process alone, and go with it.

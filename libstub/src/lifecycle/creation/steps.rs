@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use proto::{argv, keys, manifest};
+use proto::{keys, manifest};
 use xen_sys::{DomId, DomainKind};
 
 use super::{Creation, Pieces, STUBDOM_VCPUS};
@@ -13,7 +13,7 @@ use crate::journal::{Origin, Record};
 use crate::lifecycle::cause::Cause;
 use crate::lifecycle::create::CreateStage;
 use crate::lifecycle::plan::Plan;
-use crate::qemu_args::qemu_args;
+use crate::qemu_args;
 use crate::xenbus::{self, Mark, Role, Stubdom, Vbd};
 
 impl Creation {
@@ -120,9 +120,9 @@ impl Creation {
                 self.attach(pieces.stubdom, vdev, disk.mode, false, device)?;
             }
         }
-        let args = qemu_args(&self.config, pieces.guest);
-        let argv = argv::encode(&args)?;
-        self.host.apply(&xenbus::qemu_release(self.ids(pieces), &argv))?;
+        let args = qemu_args::qemu_args(&self.config, pieces.guest);
+        let args = qemu_args::nodes(&args, pieces.plan.image.arguments)?;
+        self.host.apply(&xenbus::qemu_release(self.ids(pieces), &args))?;
         Ok(())
     }
 }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The stubdomain's kernel, ramdisk, root filesystem and command line: from an image, from the config, or both.
 
+pub(crate) mod verify;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use proto::manifest::{self, Manifest};
+use proto::manifest::{self, Arguments, Kind, Manifest};
 use proto::places::Place;
 use xen_sys::Kib;
 
@@ -27,12 +30,16 @@ pub struct Image {
     pub memory: Kib,
     /// Whether its PID 1 waits for `stub/go`; if not, all must be ready before it runs.
     pub waits_for_go: bool,
+    /// Where it looks for QEMU's arguments.
+    pub arguments: Arguments,
     /// The image's directory, if it is one of ours.
     pub directory: Option<PathBuf>,
     /// The release of the kernel, if the manifest tells.
     pub kernel_release: Option<String>,
     /// The version of QEMU, if the manifest tells.
     pub qemu: Option<String>,
+    /// The SHA-256 that the manifest gives, of each file above that is the image's own.
+    pub digests: BTreeMap<PathBuf, String>,
 }
 
 /// Why there is no usable image.
@@ -53,6 +60,19 @@ pub enum ImageError {
         /// Why.
         reason: String,
     },
+    /// A file is not the one that the manifest describes.
+    #[error(
+        "{} is damaged, or of another image: its SHA-256 is {found}, and the manifest beside it says {expected}",
+        path.display()
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// The digest in the manifest.
+        expected: String,
+        /// The digest of what is there.
+        found: String,
+    },
 }
 
 impl ImageError {
@@ -61,6 +81,7 @@ impl ImageError {
         match self {
             Self::NotFound(_) => Code::ImageNotFound,
             Self::Unusable { .. } => Code::ImageUnusable,
+            Self::Corrupt { .. } => Code::ImageCorrupt,
         }
     }
 }
@@ -94,6 +115,8 @@ impl Image {
         if let Some(kernel) = &config.kernel {
             image.kernel.clone_from(kernel);
             image.kernel_release = None;
+            // It was the manifest's kernel that looks elsewhere; another comes with another image's habits.
+            image.arguments = Arguments::DmArgv;
         }
         if config.rootfs.is_some() {
             image.qemu = None;
@@ -104,6 +127,9 @@ impl Image {
             image.cmdline.clone_from(cmdline);
         }
         image.memory = config.memory.unwrap_or(image.memory);
+        // A file that the config names is the user's own: there is nothing to compare it with.
+        let used = [Some(&image.kernel), image.ramdisk.as_ref(), image.rootfs.as_ref()];
+        image.digests.retain(|path, _| used.contains(&Some(path)));
         Ok(image)
     }
 
@@ -127,9 +153,11 @@ impl Image {
             cmdline,
             memory: Self::DEFAULT_MEMORY,
             waits_for_go: false,
+            arguments: Arguments::DmArgv,
             directory: None,
             kernel_release: None,
             qemu: None,
+            digests: BTreeMap::new(),
         }
     }
 
@@ -140,23 +168,75 @@ impl Image {
         let manifest =
             Manifest::from_json(&text).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
         manifest.fits(proto::PROTOCOL, xen).map_err(unusable)?;
+        let digests = BTreeMap::from_iter(
+            manifest.digests.iter().map(|(name, digest)| (directory.join(name), digest.clone())),
+        );
         let part = |name: &str| {
             let path = directory.join(name);
-            if path.is_file() { Ok(path) } else { Err(unusable(format!("{name} is missing"))) }
+            if !path.is_file() {
+                return Err(unusable(format!("{name} is missing")));
+            }
+            if !digests.contains_key(&path) {
+                return Err(unusable(format!("its manifest has no digest of {name}")));
+            }
+            Ok(path)
         };
-        let optional = |name: &str| {
-            if manifest.digests.contains_key(name) { part(name).map(Some) } else { Ok(None) }
-        };
+        let optional = |name: &str| manifest.digests.contains_key(name).then(|| part(name)).transpose();
+        let more = [manifest::RAMDISK, manifest::ROOTFS]
+            .into_iter()
+            .find(|name| manifest.digests.contains_key(*name));
+        if let (Kind::KernelOnly, Some(name)) = (manifest.kind, more) {
+            return Err(unusable(format!("its kernel is all of it, and its manifest has {name} as well")));
+        }
         Ok(Self {
             kernel: part(manifest::KERNEL)?,
             ramdisk: optional(manifest::RAMDISK)?,
             rootfs: optional(manifest::ROOTFS)?,
             cmdline: manifest.cmdline,
             memory: Kib::from_mib(manifest.min_memory_mib.into()),
-            waits_for_go: true,
+            // A kernel that is all of the image knows Xen's own page only.
+            waits_for_go: manifest.kind == Kind::Linux,
+            arguments: manifest.arguments,
             directory: Some(directory.to_owned()),
             kernel_release: Some(manifest.kernel),
             qemu: Some(manifest.qemu),
+            digests,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An image directory with these files, and this in its manifest beside what every manifest has.
+    fn image(files: &[&str], more: &serde_json::Value) -> Result<Image, ImageError> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let digests: BTreeMap<&str, &str> = files.iter().map(|name| (*name, "")).collect();
+        let mut manifest = serde_json::json!({
+            "protocol": proto::PROTOCOL, "xen": "4.17", "qemu": "", "kernel": "", "rootfs": "", "cmdline": "",
+            "min_memory_mib": 16, "digests": digests, "contents": [],
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            manifest[key] = value.clone();
+        }
+        fs::write(directory.path().join(manifest::FILE), manifest.to_string()).expect("written");
+        for name in files {
+            fs::write(directory.path().join(name), "").expect("written");
+        }
+        let image = Some(directory.path().to_owned());
+        Image::resolve(&StubdomConfig { image, ..StubdomConfig::default() }, "4.17")
+    }
+
+    #[test]
+    fn a_kernel_that_is_all_of_its_image_is_built_last_and_has_nothing_beside_it() {
+        let kernel_only = serde_json::json!({ "kind": "kernel-only", "arguments": "dmargs" });
+        let alone = image(&["kernel"], &kernel_only).expect("an image");
+        assert_eq!((alone.waits_for_go, alone.arguments), (false, Arguments::Dmargs));
+        assert_eq!((alone.ramdisk, alone.rootfs), (None, None));
+        let error = image(&["kernel", "rootfs.img"], &kernel_only).expect_err("a contradiction").to_string();
+        assert!(error.contains("rootfs.img as well"), "{error}");
+        let linux = image(&["kernel", "rootfs.img"], &serde_json::json!({})).expect("an image");
+        assert_eq!((linux.waits_for_go, linux.arguments), (true, Arguments::DmArgv));
     }
 }

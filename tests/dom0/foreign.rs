@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Under other toolstacks, and with other images: our ramdisk image under upstream's `xl`, and images that know nothing of
+//! our protocol under `stubctl`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+use stub_tests::guest::{Guest, image};
+use stub_tests::kernel::ready_kernel;
+use stub_tests::probe::Probe;
+use stub_tests::stubctl::{self, Ran, stubctl};
+use stub_tests::wait_for;
+use xen_sys::{Access as _, Store};
+
+/// The image whose root filesystem is in its ramdisk, as `xl` needs it.
+const RAMDISK_IMAGE: &str = "/lab/put/image-ramdisk";
+
+/// What a stubdomain with a ramdisk of a whole distribution's programs takes.
+const SHELL_MEMORY: &str = "stubdomain_memory = 320";
+
+/// Runs a program of dom0, and shows what came of it.
+fn run(program: &str, args: &[&str]) -> Ran {
+    let ran: Ran =
+        Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{program}: {error}")).into();
+    println!("$ {program} {} -> {}\n{}{}", args.join(" "), ran.status, ran.stdout, ran.stderr);
+    ran
+}
+
+fn must(program: &str, args: &[&str]) -> String {
+    let ran = run(program, args);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    ran.stdout
+}
+
+/// The nodes that a stubdomain and its toolstack have in its directory.
+fn report(guest: u16, stubdom: u16) -> Vec<String> {
+    let path = proto::keys::device_model(stubdom, guest);
+    let store = Store::open().expect("xenstored");
+    let names = |path: &str| store.list(path).expect("listable").unwrap_or_default();
+    let below = names(&format!("{path}/stub")).into_iter().map(|name| format!("stub/{name}"));
+    names(&path).into_iter().filter(|name| name != "stub").chain(below).collect()
+}
+
+/// A guest of `xl`, ended when this is dropped.
+struct XlGuest(String);
+
+impl XlGuest {
+    fn create(name: &str, config: &str) -> Self {
+        let guest = Self(name.to_owned());
+        let ran = run("xl", &["create", config]);
+        let log = format!("/var/log/xen/qemu-dm-{name}.log");
+        assert_eq!(ran.status, 0, "{}", fs::read_to_string(log).unwrap_or_default());
+        guest
+    }
+}
+
+impl Drop for XlGuest {
+    fn drop(&mut self) {
+        run("xl", &["destroy", &self.0]);
+    }
+}
+
+#[test]
+fn upstreams_xl_starts_and_ends_a_guest_with_our_ramdisk_image() {
+    let manifest = fs::read(Path::new(RAMDISK_IMAGE).join("manifest.json")).expect("the ramdisk image");
+    let manifest = proto::manifest::Manifest::from_json(&manifest).expect("a manifest");
+    let guest = Guest::new()
+        // xl's own builder has too little room for a guest of 16.
+        .with("memory = 64")
+        .with("device_model_version = \"qemu-xen\"")
+        .with("device_model_stubdomain_override = 1")
+        .with(&format!("stubdomain_kernel = \"{RAMDISK_IMAGE}/kernel\""))
+        .with(&format!("stubdomain_ramdisk = \"{RAMDISK_IMAGE}/ramdisk\""))
+        .with(&format!("stubdomain_cmdline = \"{}\"", manifest.cmdline))
+        .with(&format!("stubdomain_memory = {}", manifest.min_memory_mib))
+        .with("vnc = 0");
+    let config = guest.config().display().to_string();
+    let probe = Probe::take().of_domains();
+    let began = std::time::Instant::now();
+    let created = XlGuest::create(&guest.name, &config);
+    println!("figure: xl create took {:.1} s", began.elapsed().as_secs_f64());
+    wait_for("the boot sector's word on Xen's console", || guest.has_spoken().then_some(()));
+    let status = must("xl", &["qemu-monitor-command", &guest.name, "info status"]);
+    assert!(status.contains("VM status: running"), "{status}");
+    // Each command is a session of its own.
+    let name = must("xl", &["qemu-monitor-command", &guest.name, "info name"]);
+    assert!(name.contains(&guest.name), "{name}");
+    let id = |name: &str| must("xl", &["domid", name]).trim().parse().expect("a domain id");
+    let (domid, stubdom) = (id(&guest.name), id(&format!("{}-dm", guest.name)));
+    let nodes = report(domid, stubdom);
+    for node in ["state", "stub/protocol", "stub/stage"] {
+        assert!(nodes.contains(&node.to_owned()), "no {node} in {nodes:?}");
+    }
+    assert!(!nodes.contains(&"stub/failed".to_owned()), "{nodes:?}");
+    drop(created);
+    probe.assert_restored();
+}
+
+/// A ramdisk in the style of Xen's docs/misc/stubdom.txt: PID 1 is a shell script that knows of `target` and `dm-argv` only.
+fn shell_ramdisk(directory: &Path) -> PathBuf {
+    const QEMU: &str = "/usr/libexec/xen-qemu-system-i386";
+    const PROGRAMS: [&str; 8] = [
+        QEMU,
+        "/usr/bin/dash",
+        "/usr/bin/mount",
+        "/usr/bin/sleep",
+        "/usr/bin/sort",
+        "/usr/bin/kmod",
+        "/usr/bin/xenstore-read",
+        "/usr/bin/xenstore-list",
+    ];
+    const MODULES: [&str; 5] = ["xen-blkfront", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "xen-privcmd"];
+    let tree = directory.join("tree");
+    for name in ["dev", "proc", "sys", "tmp"] {
+        fs::create_dir_all(tree.join(name)).expect("a directory");
+    }
+    let mut files =
+        must("stubctl", &[&["image", "closure", "--paths", "--root", "/"], &PROGRAMS[..]].concat());
+    let manifest = fs::read(Path::new(&image()).join("manifest.json")).expect("the image");
+    let release = proto::manifest::Manifest::from_json(&manifest).expect("a manifest").kernel;
+    let mut script = "#!/usr/bin/dash\n\
+                      set -e\n\
+                      PATH=/usr/bin\n\
+                      mount -t proc proc /proc\n\
+                      mount -t sysfs sysfs /sys\n\
+                      mount -t devtmpfs devtmpfs /dev\n\
+                      exec </dev/console >/dev/console 2>&1\n\
+                      echo 1 >/proc/sys/vm/overcommit_memory\n"
+        .to_owned();
+    for module in MODULES {
+        let list = must("modprobe", &["--set-version", &release, "--show-depends", module]);
+        for path in list.lines().filter_map(|line| line.strip_prefix("insmod ")) {
+            let path = fs::canonicalize(path.trim()).expect("a module").display().to_string();
+            let parameters = if module == "xen-privcmd" { " unrestricted=1" } else { "" };
+            let _ = writeln!(script, "[ -e {path}.done ] || insmod {path}{parameters}; : >{path}.done");
+            let _ = writeln!(files, "{path}");
+        }
+    }
+    script += "until [ -e /dev/xvda ]; do sleep 0.1; done\n\
+               guest=$(xenstore-read target)\n\
+               args=$(xenstore-read /local/domain/$guest/vm)/image/dm-argv\n\
+               for node in $(xenstore-list $args | sort); do\n\
+               \x20   set -- \"$@\" \"$(xenstore-read $args/$node)\"\n\
+               done\n\
+               echo \"QEMU is started with $# arguments\"\n";
+    let _ = writeln!(script, "exec {QEMU} \"$@\"");
+    let list = directory.join("files");
+    fs::write(&list, files.replace("\n/", "\n").trim_start_matches('/')).expect("written");
+    fs::write(tree.join("init"), script).expect("written");
+    let ramdisk = directory.join("ramdisk");
+    let (root, list, out) = (tree.display(), list.display(), ramdisk.display());
+    let pack = format!(
+        "set -e; cd /; cpio --quiet -pd {root} <{list}; cd {root}; chmod 755 init; \
+         ln -s kmod usr/bin/insmod; find . | cpio --quiet -o -H newc >{out}"
+    );
+    must("sh", &["-c", &pack]);
+    fs::remove_dir_all(tree).expect("removed");
+    ramdisk
+}
+
+#[test]
+fn a_shell_that_knows_xens_own_page_only_is_served_in_its_order() {
+    let probe = Probe::take();
+    let directory = tempfile::tempdir().expect("a directory");
+    let ramdisk = shell_ramdisk(directory.path());
+    let guest = Guest::new()
+        .with(&format!("stubdomain_kernel = \"{}/kernel\"", image()))
+        .with(&format!("stubdomain_ramdisk = \"{}\"", ramdisk.display()))
+        .with(SHELL_MEMORY);
+    let ran = stubctl::create(&guest);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let created = ran.json();
+    let what = |event: &serde_json::Value| event["what"].as_str().unwrap_or_default().to_owned();
+    let timeline: Vec<String> =
+        created["timeline"].as_array().expect("a timeline").iter().map(what).collect();
+    let place = |what: &str| timeline.iter().position(|event| event == what).expect(what);
+    assert!(place("guest built") < place("stubdom unpaused"), "{timeline:?}");
+    assert!(place("QEMU released") < place("stubdom unpaused"), "{timeline:?}");
+    for stage in ["kernel up", "rootfs mounted", "QEMU started", "stubdom says ready"] {
+        assert!(!timeline.iter().any(|event| event == stage), "it tells stages: {timeline:?}");
+    }
+    wait_for("the boot sector's word on Xen's console", || guest.has_spoken().then_some(()));
+    let domid = |key: &str| created[key].as_u64().and_then(|id| u16::try_from(id).ok()).expect("a domain id");
+    let nodes = report(domid("guest"), domid("stubdom"));
+    let own: Vec<&String> = nodes.iter().filter(|name| name.starts_with("stub/")).collect();
+    assert_eq!(own, ["stub/go"], "only the toolstack writes such keys here");
+    let pair = stubctl(&["--json", "show", &guest.name]).json();
+    assert_eq!((&pair["report"]["stage"], &pair["report"]["state"]), (&json!(null), &json!("running")));
+    stubctl::destroy(&guest);
+    drop(directory);
+    probe.assert_restored();
+}
+
+/// An image whose kernel is all of it, and wants its arguments in one node.
+fn kernel_only() -> tempfile::TempDir {
+    let image = tempfile::tempdir().expect("a directory");
+    let kernel = image.path().join("kernel");
+    fs::write(&kernel, ready_kernel()).expect("written");
+    let sum = must("sha256sum", &[&kernel.display().to_string()]);
+    let manifest = json!({
+        "protocol": proto::PROTOCOL, "kind": "kernel-only", "arguments": "dmargs", "xen": "4.17", "qemu": "none",
+        "kernel": "ready", "rootfs": "none", "cmdline": "", "min_memory_mib": 32,
+        "digests": { "kernel": sum.split(' ').next() }, "contents": [],
+    });
+    fs::write(image.path().join("manifest.json"), manifest.to_string()).expect("written");
+    image
+}
+
+#[test]
+fn a_kernel_that_is_the_whole_image_gets_its_arguments_in_one_node() {
+    let probe = Probe::take();
+    let image = kernel_only();
+    let guest = Guest::new().with(&format!("stubdomain_image = \"{}\"", image.path().display()));
+    let (domid, stubdom) = stubctl::create_running(&guest);
+    // It says so itself: what it read is on its console.
+    let log = format!("/var/log/xen/console/guest-{}-dm.log", guest.name);
+    let said = wait_for("its arguments on its console", || {
+        let text = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
+        text.lines().find_map(|line| Some(line.split_once("dmargs: ")?.1.trim().to_owned()))
+    });
+    assert!(said.starts_with(&format!("-xen-domid {domid} -no-shutdown")), "{said}");
+    assert!(said.contains(&format!(" -name {} ", guest.name)), "{said}");
+    assert!(said.ends_with("-device ide-hd,drive=disk0,bus=ahci0.0"), "{said}");
+    let vm = {
+        let store = Store::open().expect("xenstored");
+        let vm = store.read(&format!("{}/vm", proto::keys::home(domid))).expect("readable").expect("a path");
+        let vm = String::from_utf8_lossy(&vm).into_owned();
+        store.list(&format!("{vm}/image")).expect("listable")
+    };
+    assert_eq!(vm.as_deref(), Some(&["dmargs".to_owned()][..]));
+    assert!(report(domid, stubdom).contains(&"state".to_owned()));
+    stubctl::destroy(&guest);
+    drop(image);
+    probe.assert_restored();
+}
