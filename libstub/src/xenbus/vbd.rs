@@ -107,11 +107,16 @@ impl VbdMark {
         format!("{}/error", keys::home(DomId::DOM0.get()))
     }
 
+    /// What dom0's kernel said about this backend.
+    pub(crate) fn error(&self) -> String {
+        format!("{}/backend/vbd/{}/{}", Self::errors(), self.domid, self.devid)
+    }
+
     /// Removes what dom0's kernel said about this backend, and the directories that this leaves empty.
     pub(crate) fn forget_errors(&self) -> Batch {
         let kind = format!("{}/backend/vbd", Self::errors());
         let mut batch = Batch::default();
-        batch.remove(format!("{kind}/{}/{}", self.domid, self.devid));
+        batch.remove(self.error());
         batch.remove_empty(format!("{kind}/{}", self.domid));
         batch.remove_empty(kind);
         batch.remove_empty(format!("{}/backend", Self::errors()));

@@ -12,6 +12,7 @@ use xen_sys::{DomId, DomainInfo, DomainKind, Kib, ShutdownReason};
 
 use super::{Behaviour, Fault};
 use crate::host::{FailureKind, Hold, HostError, Unfit};
+use crate::xenbus::VbdMark;
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -60,12 +61,13 @@ impl World {
 
     /// dom0's kernel has something to say about every backend that closes.
     pub(super) fn complain(&mut self, path: &str, value: &[u8]) {
-        let home = keys::home(DomId::DOM0.get());
-        if let Some(backend) = path.strip_prefix(&format!("{home}/backend/vbd/"))
-            && let Some(device) = backend.strip_suffix("/state")
-            && value == b"5"
-        {
-            self.put(&format!("{home}/error/backend/vbd/{device}/error"), b"22 mapping ring-ref", None);
+        let mut numbers = path.split('/').filter_map(|part| part.parse::<u32>().ok());
+        let (Some(0), Some(domid), Some(devid)) = (numbers.next(), numbers.next(), numbers.next()) else {
+            return;
+        };
+        let vbd = VbdMark { domid: DomId::new(u16::try_from(domid).unwrap_or_default()), devid };
+        if value == b"5" && path.starts_with(&vbd.backend()) {
+            self.put(&format!("{}/error", vbd.error()), b"22 mapping ring-ref", None);
         }
     }
 
