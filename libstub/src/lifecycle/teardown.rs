@@ -146,7 +146,7 @@ pub(super) fn teardown(host: &dyn Host, journal: &Journal, claim: &Claim, record
         Ok(id) if id != record.boot_id => {
             outcome.undone.push("an earlier boot's domains (gone with it)".to_owned())
         }
-        Ok(_) => Pass { host, outcome: &mut outcome, release: None }.run(record),
+        Ok(_) => Pass { host, outcome: &mut outcome, release: None, held: Vec::new() }.run(record),
         Err(error) => outcome.owe("the whole pair", &error),
     }
     let nothing_owed = outcome.owed.is_empty();
@@ -176,6 +176,8 @@ struct Pass<'a> {
     outcome: &'a mut Outcome,
     /// When waiting for releases ends: one limit for all of them.
     release: Option<Instant>,
+    /// Devices that dom0's kernel may not have let go of: what it mapped of their domain keeps that from vanishing.
+    held: Vec<VbdMark>,
 }
 
 impl Pass<'_> {
@@ -195,10 +197,12 @@ impl Pass<'_> {
         for vbd in record.vbds.clone() {
             if self.is_ours(vbd.domid, record) && self.close(vbd) {
                 closed.push(vbd);
+            } else {
+                self.held.push(vbd);
             }
         }
-        self.wait_gone("stubdom", killed);
-        if known && killed == stubdom {
+        let gone = self.wait_gone("stubdom", killed);
+        if known && gone && killed == stubdom {
             self.wait_gone("guest", guest);
         } else if let Some((domid, _)) = guest {
             let why = "it is a zombie as long as its stubdom exists".to_owned();
@@ -269,12 +273,22 @@ impl Pass<'_> {
         }
     }
 
-    fn wait_gone(&mut self, role: &str, domain: Option<(DomId, Uuid)>) {
-        let Some((domid, uuid)) = domain else { return };
-        let host = self.host;
-        self.wait(&format!("{role} {domid}"), "Xen still lists it: something holds its pages", || {
-            Ok(host.domain(domid)?.is_none_or(|info| info.uuid != uuid))
-        });
+    /// Waits until Xen has forgotten a domain; whether it has.
+    fn wait_gone(&mut self, role: &str, domain: Option<(DomId, Uuid)>) -> bool {
+        let Some((domid, uuid)) = domain else { return true };
+        let (host, what) = (self.host, format!("{role} {domid}"));
+        let gone = || Ok(host.domain(domid)?.is_none_or(|info| info.uuid != uuid));
+        let held = self.held.iter().filter(|vbd| vbd.domid == domid);
+        // Without its device blkback holds nothing of it, whatever became of the request.
+        let held = held.filter(|vbd| !matches!(host.backend(domid, vbd.devid), Ok(BackendState::Absent)));
+        let held: Vec<String> = held.map(|vbd| vbd.devid.to_string()).collect();
+        if !held.is_empty() && matches!(gone(), Ok(false)) {
+            // What holds its pages was not reached: there is nothing to wait for.
+            let why = format!("it is dead, but dom0's kernel holds its pages for vbd {}", held.join(", "));
+            self.outcome.owed.push(Owed { what, why });
+            return false;
+        }
+        self.wait(&what, "Xen still lists it: something holds its pages", gone)
     }
 
     fn wait(

@@ -108,7 +108,7 @@ impl VbdMark {
 
     /// Where dom0's kernel says what went wrong with this device.
     pub(crate) fn backend_error(&self) -> String {
-        format!("{}/backend/vbd/{}/{}/error", Self::errors(), self.domid, self.devid)
+        format!("{}/error", self.error())
     }
 
     /// Where dom0's kernel says what went wrong with any backend; nobody else removes it (Linux

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! What the stubdomain of the host in memory does when a test tells it to.
+//! What the stubdomain and the kernel of the host in memory do when a test tells them to.
 
 use proto::{Stage, keys};
 
 use super::{Behaviour, FakeHost};
+use crate::host::BackendState;
 
 impl FakeHost {
     /// It behaves like this from now on.
@@ -26,6 +27,22 @@ impl FakeHost {
     /// It writes to its console.
     pub fn say(&self, text: &[u8]) {
         self.lock().say(text);
+    }
+
+    /// blkback is so far with every disk, whatever it is told; or does its work again.
+    pub fn stick(&self, at: Option<BackendState>) {
+        self.lock().stuck = at;
+    }
+
+    /// dom0's kernel says what is wrong with each of the disks.
+    pub fn complain(&self, text: &[u8]) {
+        let mut world = self.lock();
+        let backends = format!("{}/backend/vbd/", keys::home(0));
+        let disks =
+            world.store.keys().filter_map(|path| path.strip_prefix(&backends)?.strip_suffix("/state"));
+        let nodes: Vec<String> =
+            disks.map(|disk| format!("{}/error/backend/vbd/{disk}/error", keys::home(0))).collect();
+        nodes.iter().for_each(|node| world.put(node, text, None));
     }
 
     /// No watch event comes from now on.
