@@ -7,6 +7,7 @@ pub mod kernel;
 pub mod probe;
 pub mod stepper;
 pub mod stubctl;
+pub mod xenstored;
 
 use std::time::{Duration, Instant};
 
