@@ -4,6 +4,7 @@
 
 mod build;
 mod cache;
+mod coverage;
 mod demo;
 mod docs;
 mod foreign;
@@ -57,6 +58,8 @@ enum Chore {
     Docs(docs::Args),
     /// Bans, licences, sources and advisories of the crates of others: cargo-deny, installed once
     Deny,
+    /// Line coverage of the library's error paths, and which lines no test reaches: cargo-tarpaulin, installed once
+    Coverage,
 }
 
 fn main() -> ExitCode {
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Docs(args) => docs::run(&args),
         Chore::Deny => tidy::deny(),
+        Chore::Coverage => coverage::run(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
