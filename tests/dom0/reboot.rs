@@ -10,12 +10,15 @@ const NAME: &str = "/root/owed-pair";
 mod before {
     use std::fs;
     use std::process::{Command, Stdio};
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use stub_tests::guest::Guest;
     use stub_tests::stubctl::{self, Ran, stubctl};
     use stub_tests::{wait_for, xenstored};
     use xen_sys::Ctrl;
+
+    /// Less than the limits of a request and of a release.
+    const IN_VAIN: Duration = Duration::from_secs(15);
 
     fn pages() -> u64 {
         let memory = Ctrl::open().and_then(|ctrl| ctrl.phys_info()).expect("Xen's memory");
@@ -46,6 +49,7 @@ mod before {
         let began = Instant::now();
         let ran = Ran::from(create.wait_with_output().expect("its output"));
         println!("{ran:?}\nfigure: the create ended {:.1} s after xenstored", began.elapsed().as_secs_f64());
+        assert!(began.elapsed() < IN_VAIN, "something was waited for that cannot come");
         assert_eq!(ran.json()["error"]["code"], "host-store", "{ran:?}");
         assert_eq!(ran.status, 4, "what only xenstored can remove is owed: {ran:?}");
 
@@ -58,6 +62,7 @@ mod before {
         let began = Instant::now();
         let ran = stubctl(&["--json", "destroy", &guest.name]);
         println!("figure: a destroy without xenstored took {:.1} s", began.elapsed().as_secs_f64());
+        assert!(began.elapsed() < IN_VAIN, "something was waited for that cannot come");
         assert_eq!(ran.status, 4, "{ran:?}");
         let error = ran.json()["error"].clone();
         let owed = error["owed"].to_string();
