@@ -145,3 +145,16 @@ impl VbdMark {
         batch
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_of_a_device_has_words_of_its_own_and_a_hostile_one_has_some() {
+        let words: std::collections::BTreeSet<&str> =
+            (1..=6).map(|state: u8| state_in_words(state.to_string().as_bytes())).collect();
+        assert_eq!(words.len(), 6);
+        assert_eq!(state_in_words(b"4\x1b[2J"), "unknown");
+    }
+}

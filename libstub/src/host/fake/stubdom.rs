@@ -1,13 +1,33 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! What the stubdomain and the kernel of the host in memory do when a test tells them to.
+//! What the domains, the kernel and other toolstacks of the host in memory do when a test tells them to.
 
 use proto::{Stage, keys};
+use xen_sys::{DomId, Kib, ShutdownReason};
 
 use super::{Behaviour, FakeHost};
 use crate::host::BackendState;
 
 impl FakeHost {
-    /// It behaves like this from now on.
+    /// Somebody writes a node.
+    pub fn put(&self, path: &str, value: &[u8]) {
+        self.lock().put(path, value, None);
+    }
+
+    /// A domain shuts down.
+    pub fn shut_down(&self, domid: DomId, reason: ShutdownReason) {
+        let mut world = self.lock();
+        if let Some(info) = world.domains.get_mut(&domid.get()) {
+            info.shutdown = Some(reason);
+        }
+        world.fire();
+    }
+
+    /// Xen has so much free memory.
+    pub fn has_free(&self, memory: Kib) {
+        self.lock().free = memory;
+    }
+
+    /// The stubdomain behaves like this from now on.
     pub fn turn(&self, behaviour: Behaviour) {
         let mut world = self.lock();
         world.behaviour = behaviour;
