@@ -19,15 +19,18 @@ use crate::rootfs::Rootfs;
 use crate::tree::{Mode, chmod};
 use crate::{ImageError, Root, Tree, ramdisk, rootfs};
 
-/// What QEMU and PID 1 open, in the order of loading, the disks first.
+/// What QEMU and PID 1 open, in the order of loading, the disks first, and what the guest's network cards need last.
 ///
 /// Kernels from 2026 on restrict privcmd in the stubdomain to what QEMU cannot work with, unless told otherwise.
-const MODULES: [(&str, &str); 5] = [
+const MODULES: [(&str, &str); 8] = [
     ("xen-blkfront", ""),
     ("xen-evtchn", ""),
     ("xen-gntdev", ""),
     ("xen-gntalloc", ""),
     ("xen-privcmd", "unrestricted=1"),
+    ("xen-netfront", ""),
+    ("tun", ""),
+    ("bridge", ""),
 ];
 
 /// What every kernel needs: its console on hvc0; a panic that ends the domain as a crash instead of a reboot; and
@@ -132,7 +135,7 @@ impl Build {
         let tree = loader.map(|loader| loader.tree(root, &kernel.vmlinux.release)).transpose()?;
         match (tree, whole) {
             (None, false) => Ok(None),
-            (Some(tree), false) => ramdisk::pack(&tree, Packing::Gzip).map(Some),
+            (Some(tree), false) => ramdisk::pack(&tree, Packing::Zstd).map(Some),
             (tree, true) => {
                 let mut all = rootfs.clone();
                 all.merge(tree.unwrap_or_default())?;

@@ -2,14 +2,19 @@
 //! The stubdomain image of the lab, from the lab's own packages: its QEMU must fit its Xen.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 
 use crate::lab::{Root, Xen, newest};
 use crate::{build, cache, packages, step, workspace};
+
+/// The most bytes that the default root filesystem may have, with Debian 12's unmodified QEMU.
+const ROOTFS_LIMIT: u64 = 16_000_000;
+/// The most bytes that the ramdisk of Debian's kernel may have when it only leads to a root filesystem.
+const RAMDISK_LIMIT: u64 = 1_000_000;
 
 /// The kernel of a stubdomain.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -144,8 +149,28 @@ pub(crate) fn ensure(which: Which) -> Result<PathBuf> {
             .arg("--out")
             .arg(&image),
     )?;
+    // Before the stamp: an image that is too large is built, and refused, again.
+    check_sizes(which, &image)?;
     fs::write(stamp, key)?;
     Ok(image)
+}
+
+/// Fails if a file of the image is larger than what the project promises.
+fn check_sizes(which: Which, image: &Path) -> Result<()> {
+    let mut limits = Vec::new();
+    // Debian 13's QEMU is larger; its root filesystem is only reported.
+    if which.xen == Xen::V4_17 && which.format == Format::default() {
+        limits.push(("rootfs.img", ROOTFS_LIMIT));
+    }
+    if which.kernel == Kernel::Distro && which.format != Format::Ramdisk {
+        limits.push(("ramdisk", RAMDISK_LIMIT));
+    }
+    for (name, limit) in limits {
+        let file = image.join(name);
+        let size = file.metadata().with_context(|| format!("no {}", file.display()))?.len();
+        ensure!(size <= limit, "{} has {size} bytes, and may have {limit}", file.display());
+    }
+    Ok(())
 }
 
 /// What a choice is called on the command line.
