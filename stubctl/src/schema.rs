@@ -387,6 +387,7 @@ pub(crate) mod tests {
             memory: Kib::new(1),
             waits_for_go: true,
             arguments: libstub::Arguments::DmArgv,
+            debug_shell: false,
             directory: path(),
             kernel_release: Some(String::new()),
             qemu: Some(String::new()),

@@ -5,6 +5,8 @@
 pub mod guest;
 pub mod kernel;
 pub mod probe;
+pub mod program;
+pub mod shell;
 pub mod stepper;
 pub mod stubctl;
 

@@ -40,6 +40,9 @@ enum Format {
     Ramdisk,
 }
 
+/// The word for an image with a shell in the names of images.
+const SHELL: &str = "shell";
+
 /// Which image, and with its Xen which lab.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Which {
@@ -52,6 +55,9 @@ pub(crate) struct Which {
     /// The form of its files
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// With a shell on the stubdomain's console
+    #[arg(long)]
+    debug_shell: bool,
 }
 
 #[derive(clap::Args)]
@@ -66,7 +72,9 @@ pub(crate) struct Args {
 /// The chore.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let every = Xen::value_variants().iter().flat_map(|&xen| {
-        Kernel::value_variants().iter().map(move |&kernel| Which { xen, kernel, format: Format::default() })
+        let debug_shell = false;
+        let format = Format::default();
+        Kernel::value_variants().iter().map(move |&kernel| Which { xen, kernel, format, debug_shell })
     });
     let wanted = if args.all { every.collect() } else { vec![args.which] };
     for which in wanted {
@@ -85,6 +93,9 @@ impl Which {
         if self.format != Format::default() {
             name.push_str(&format!("-{}", word(self.format)));
         }
+        if self.debug_shell {
+            name.push_str(&format!("-{SHELL}"));
+        }
         name
     }
 
@@ -95,13 +106,19 @@ impl Which {
         let xen = Xen::from_str(xen, false).map_err(anyhow::Error::msg)?;
         let kernel = words.next_if_map(choice).unwrap_or_default();
         let format = words.next_if_map(choice).unwrap_or_default();
+        let debug_shell = words.next_if_eq(&SHELL).is_some();
         ensure!(words.next().is_none(), "no image is called {name}");
-        Ok(Self { xen, kernel, format })
+        Ok(Self { xen, kernel, format, debug_shell })
     }
 
     /// The one that is all ramdisk.
     pub(crate) fn as_ramdisk(self) -> Self {
         Self { format: Format::Ramdisk, ..self }
+    }
+
+    /// The one with a shell on its console.
+    pub(crate) fn with_shell(self) -> Self {
+        Self { debug_shell: true, ..self }
     }
 
     /// Where the image is.
@@ -146,6 +163,7 @@ pub(crate) fn ensure(which: Which) -> Result<PathBuf> {
             .arg(&init)
             .args(&kernel)
             .args(["--format", &word(which.format)])
+            .args(which.debug_shell.then_some("--debug-shell"))
             .arg("--out")
             .arg(&image),
     )?;
@@ -159,7 +177,7 @@ pub(crate) fn ensure(which: Which) -> Result<PathBuf> {
 fn check_sizes(which: Which, image: &Path) -> Result<()> {
     let mut limits = Vec::new();
     // Debian 13's QEMU is larger; its root filesystem is only reported.
-    if which.xen == Xen::V4_17 && which.format == Format::default() {
+    if which.xen == Xen::V4_17 && which.format == Format::default() && !which.debug_shell {
         limits.push(("rootfs.img", ROOTFS_LIMIT));
     }
     if which.kernel == Kernel::Distro && which.format != Format::Ramdisk {
@@ -205,7 +223,7 @@ mod tests {
 
     #[test]
     fn an_image_is_found_by_its_name_again() {
-        for name in ["4.17", "4.17-minimal", "4.20", "4.17-ramdisk", "4.20-minimal-squashfs"] {
+        for name in ["4.17", "4.17-minimal", "4.20", "4.17-ramdisk", "4.20-minimal-squashfs", "4.17-ext4-shell"] {
             assert_eq!(Which::named(name).unwrap().name(), name);
         }
         assert!(Which::named("4.18").is_err() && Which::named("4.17-large").is_err());

@@ -26,6 +26,9 @@ const THOROUGH_DEADLINE: u64 = 36_000;
 /// The tests that start our image with another toolstack.
 const FOREIGN: &str = "foreign::";
 
+/// The tests of a shell on the stubdomain's console.
+const SHELL: &str = "shell::";
+
 /// Where a page finds the disk of a Linux guest, as the demo does.
 const LINUX_DISK: &str = "/lab/put/guest.img";
 
@@ -124,6 +127,9 @@ fn dom0(args: &Args, filter: &str) -> Result<()> {
     lab.install(&programs, &image::ensure(args.which)?);
     if has_any(xen, &binaries, FOREIGN, filter)? {
         lab.put_as(&image::ensure(args.which.as_ramdisk())?, "image-ramdisk");
+    }
+    if has_any(xen, &binaries, SHELL, filter)? {
+        lab.put_as(&image::ensure(args.which.with_shell())?, "image-shell");
     }
     let dir = tempfile::tempdir()?;
     put_tests(&mut lab, &dir.path().join("tests"), &binaries)?;
