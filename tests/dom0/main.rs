@@ -5,6 +5,7 @@ mod confined;
 mod create;
 mod deaths;
 mod failures;
+mod faults;
 mod foreign;
 mod front;
 mod handles;

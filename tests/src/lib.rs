@@ -5,6 +5,7 @@
 pub mod guest;
 pub mod kernel;
 pub mod probe;
+pub mod program;
 pub mod stepper;
 pub mod stubctl;
 
