@@ -4,6 +4,7 @@
 mod confined;
 mod create;
 mod deaths;
+mod endurance;
 mod failures;
 mod faults;
 mod foreign;
