@@ -6,6 +6,7 @@ pub mod guest;
 pub mod kernel;
 pub mod probe;
 pub mod program;
+pub mod report;
 pub mod stepper;
 pub mod stubctl;
 
