@@ -7,6 +7,7 @@ pub mod kernel;
 pub mod probe;
 pub mod program;
 pub mod report;
+pub mod stamps;
 pub mod stepper;
 pub mod stubctl;
 

@@ -24,6 +24,8 @@ const DEADLINE: u64 = 14_400;
 enum Bench {
     /// Faults of host and stubdomain: how soon a create ends, whether it names the cause, what it leaves
     Faults,
+    /// Starts and ends of guests: wall time, CPU, forks, memory
+    Start,
 }
 
 #[derive(clap::Args)]
@@ -39,6 +41,9 @@ pub(crate) struct Args {
     /// How often each thing is measured
     #[arg(long)]
     rounds: Option<u32>,
+    /// How many guests are started at once
+    #[arg(long)]
+    at_once: Option<u32>,
 }
 
 impl Bench {
@@ -50,6 +55,11 @@ impl Bench {
     fn images(self, which: Which) -> Result<Vec<(&'static str, PathBuf)>> {
         Ok(match self {
             Self::Faults => vec![("image-ramdisk", image::ensure(which.as_ramdisk())?)],
+            Self::Start => vec![
+                ("image-ramdisk", image::ensure(which.as_ramdisk())?),
+                ("image-minimal-ramdisk", image::ensure(which.as_minimal().as_ramdisk())?),
+                ("image-minimal", image::ensure(which.as_minimal())?),
+            ],
         })
     }
 }
@@ -66,9 +76,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     for (name, image) in args.bench.images(args.which)? {
         lab.put_as(&image, name);
     }
-    let rounds = args.rounds.map(|rounds| format!("ROUNDS={rounds} ")).unwrap_or_default();
+    let setting =
+        |name: &str, value: Option<u32>| value.map(|value| format!("{name}={value} ")).unwrap_or_default();
+    let settings = setting("ROUNDS", args.rounds) + &setting("AT_ONCE", args.at_once);
     let mut reported = None;
-    let script = format!("{rounds}/lab/put/bench {}", quoted(&name));
+    let script = format!("{settings}/lab/put/bench {}", quoted(&name));
     let status = lab.run(&script, |line| match line.strip_prefix(REPORT) {
         Some(report) => reported = Some(report.to_owned()),
         None => println!("{line}"),
