@@ -177,6 +177,9 @@ impl Reaping {
         for (name, pair) in self.orphans(&known)? {
             self.orphan(&name, &pair, &boot_id)?;
         }
+        if !self.options.dry_run {
+            self.journal.tidy(|name| self.wanted(name))?;
+        }
         Ok(())
     }
 
