@@ -36,8 +36,7 @@ impl Distribution {
             "Package: qemu-system-xen\nVersion: 1:7.2\n\nPackage: linux-image\nVersion: 6.1-1\n",
         );
         let modules = ["xen-blkfront", "erofs", "squashfs", "ext4"];
-        let modules: Vec<&str> =
-            modules.into_iter().chain(DRIVERS).collect();
+        let modules: Vec<&str> = modules.into_iter().chain(DRIVERS).collect();
         for module in &modules {
             new.put(&format!("root/lib/modules/6.1.0-9/kernel/{module}.ko"), module);
         }

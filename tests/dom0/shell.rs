@@ -63,8 +63,9 @@ fn the_installed_image_has_no_shell_and_starts_none() {
     let manifest = Manifest::from_json(&text).expect("a manifest");
     assert!(!manifest.debug_shell && !manifest.cmdline.contains("debug-shell"));
     let names = manifest.contents.iter().filter_map(|entry| entry.path.rsplit('/').next());
-    let shells: Vec<&str> =
-        names.filter(|name| ["sh", "ash", "dash", "bash", "busybox", "login", "getty"].contains(name)).collect();
+    let shells: Vec<&str> = names
+        .filter(|name| ["sh", "ash", "dash", "bash", "busybox", "login", "getty"].contains(name))
+        .collect();
     assert!(shells.is_empty(), "{shells:?}");
     let cmdline = format!("stubdomain_cmdline = \"{} stub.debug-shell\"", image_cmdline());
     let guest = Guest::new().with(&cmdline);

@@ -6,9 +6,12 @@ pub mod guest;
 pub mod kernel;
 pub mod probe;
 pub mod program;
+pub mod report;
 pub mod shell;
+pub mod stamps;
 pub mod stepper;
 pub mod stubctl;
+pub mod tools;
 
 use std::time::{Duration, Instant};
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::guest::image;
-use crate::program::must;
+use crate::tools::must;
 
 /// What a stubdomain with a ramdisk of a whole distribution's programs takes.
 pub const MEMORY_MIB: u32 = 320;

@@ -111,9 +111,23 @@ impl Which {
         Ok(Self { xen, kernel, format, debug_shell })
     }
 
+    /// The one with the minimal kernel.
+    pub(crate) fn as_minimal(self) -> Self {
+        Self { kernel: Kernel::Minimal, ..self }
+    }
+
     /// The one that is all ramdisk.
     pub(crate) fn as_ramdisk(self) -> Self {
         Self { format: Format::Ramdisk, ..self }
+    }
+
+    /// One of each kernel and form, by their names: `minimal-squashfs`.
+    pub(crate) fn of_every_kind(self) -> impl Iterator<Item = (String, Self)> {
+        Kernel::value_variants().iter().flat_map(move |&kernel| {
+            Format::value_variants().iter().map(move |&format| {
+                (format!("{}-{}", word(kernel), word(format)), Self { kernel, format, ..self })
+            })
+        })
     }
 
     /// The one with a shell on its console.
@@ -223,7 +237,9 @@ mod tests {
 
     #[test]
     fn an_image_is_found_by_its_name_again() {
-        for name in ["4.17", "4.17-minimal", "4.20", "4.17-ramdisk", "4.20-minimal-squashfs", "4.17-ext4-shell"] {
+        for name in
+            ["4.17", "4.17-minimal", "4.20", "4.17-ramdisk", "4.20-minimal-squashfs", "4.17-ext4-shell"]
+        {
             assert_eq!(Which::named(name).unwrap().name(), name);
         }
         assert!(Which::named("4.18").is_err() && Which::named("4.17-large").is_err());

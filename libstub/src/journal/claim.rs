@@ -13,10 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-use super::{JournalError, io_error};
 use crate::config::Name;
-
-const FILE: &str = "lock";
 
 /// A name that nobody else works on as long as this lives.
 #[derive(Debug)]
@@ -25,29 +22,25 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    pub(super) fn take(directory: &Path, name: &Name) -> Result<Self, JournalError> {
-        let path = directory.join(FILE);
-        let open = File::options().create(true).truncate(false).read(true).write(true).open(&path);
-        let file = open.map_err(|error| io_error("open", &path, error))?;
+    /// Takes a name, unless somebody has it.
+    pub(super) fn take(file: &Path, name: &Name) -> io::Result<Option<Self>> {
+        let file = File::options().create(true).truncate(false).read(true).write(true).open(file)?;
         // A lock of the open file, not of the process: operations of one process exclude each other as well.
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&lock_on(name))) {
-            Ok(_) => Ok(Self { _lock: file }),
-            Err(Errno::EAGAIN | Errno::EACCES) => Err(JournalError::Busy(name.clone())),
-            Err(errno) => Err(io_error("lock", &path, errno.into())),
+            Ok(_) => Ok(Some(Self { _lock: file })),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+            Err(errno) => Err(errno.into()),
         }
     }
 
     /// Whether somebody has a name; leaves no file where there was none.
-    pub(super) fn is_taken(directory: &Path, name: &Name) -> Result<bool, JournalError> {
-        let path = directory.join(FILE);
-        let file = match File::open(&path) {
-            Ok(file) => file,
+    pub(super) fn is_taken(file: &Path, name: &Name) -> io::Result<bool> {
+        let file = match File::open(file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(io_error("open", &path, error)),
+            file => file?,
         };
         let mut lock = lock_on(name);
-        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))
-            .map_err(|errno| io_error("look at", &path, errno.into()))?;
+        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))?;
         Ok(lock.l_type != short(libc::F_UNLCK))
     }
 }

@@ -35,7 +35,7 @@ mod show;
 mod teardown;
 
 pub use cause::Cause;
-pub use create::{CreateError, CreateStage, Event, Milestone, Pair, create};
+pub use create::{CreateError, CreateStage, Event, Findings, Milestone, Pair, create};
 pub use list::{ListError, PairInfo, PairState, list};
 pub use operation::{Canceller, Operation, Progress};
 pub use plan::MemoryNeed;

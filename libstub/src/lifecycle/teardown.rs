@@ -181,6 +181,8 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn run(mut self, record: &mut Record) {
         let stubdom = self.find(&mut record.stubdom);
+        // One that could not be looked at may live, and its guest stays a zombie: a wait would be in vain.
+        let known = self.outcome.owed.is_empty();
         let guest = self.find(&mut record.guest);
         // Nothing of the pair runs while its devices go away.
         for (domid, _) in [guest, stubdom].into_iter().flatten() {
@@ -196,7 +198,7 @@ impl Pass<'_> {
             }
         }
         self.wait_gone("stubdom", killed);
-        if killed == stubdom {
+        if known && killed == stubdom {
             self.wait_gone("guest", guest);
         } else if let Some((domid, _)) = guest {
             let why = "it is a zombie as long as its stubdom exists".to_owned();

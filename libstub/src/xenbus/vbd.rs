@@ -101,6 +101,16 @@ impl VbdMark {
         format!("{}/backend/vbd/{domid}", keys::home(DomId::DOM0.get()))
     }
 
+    /// Where the domain's own driver says what went wrong with this device.
+    pub(crate) fn frontend_error(&self) -> String {
+        format!("{}/error/device/vbd/{}/error", keys::home(self.domid.get()), self.devid)
+    }
+
+    /// Where dom0's kernel says what went wrong with this device.
+    pub(crate) fn backend_error(&self) -> String {
+        format!("{}/backend/vbd/{}/{}/error", Self::errors(), self.domid, self.devid)
+    }
+
     /// Where dom0's kernel says what went wrong with any backend; nobody else removes it (Linux
     /// `drivers/xen/xenbus/xenbus_client.c`).
     pub(crate) fn errors() -> String {

@@ -4,6 +4,8 @@
 //! It keeps what matters for leaks and order: domains with their pause counts, the store with its owners, block
 //! devices held open, blkback's devices. It proves nothing about Xen.
 
+mod fault;
+mod stubdom;
 mod world;
 
 use std::collections::BTreeMap;
@@ -14,11 +16,12 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use xen_sys::{DomId, DomainInfo, EvtchnPort, Gfn, Kib, Permission};
 
+pub use fault::{Failure, Fault};
 use world::{Held, World};
 
 use super::{
-    BackendState, BlockDevice, Built, DiskKind, FailureKind, HostError, HvmSpec, Hypervisor, Machine,
-    NewDomain, PvSpec, Ring, Unfit, Xenstore,
+    BackendState, BlockDevice, Built, DiskKind, HostError, HvmSpec, Hypervisor, Machine, NewDomain, PvSpec,
+    Ring, Unfit, Xenstore,
 };
 use crate::config::DiskMode;
 use crate::xenbus::{Batch, Op, VbdMark};
@@ -34,21 +37,6 @@ pub enum Behaviour {
     Report,
     /// Nothing, for ever.
     Silence,
-}
-
-/// Which calls fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// None.
-    None,
-    /// The n-th, from 1, before it has any effect.
-    Once(usize),
-    /// The n-th, from 1, is done and its answer lost.
-    After(usize),
-    /// The n-th and all after it.
-    From(usize),
-    /// The process dies at the n-th: it makes no call from there on.
-    Die(usize),
 }
 
 /// A handle on a host in memory; clones share it.
@@ -71,6 +59,10 @@ impl FakeHost {
         let world = World {
             behaviour,
             fault: Fault::None,
+            failure: Failure::Errno(22),
+            store_lost: false,
+            events_lost: false,
+            console: vec![0; 4096],
             calls: Vec::new(),
             boot: 1,
             domains: BTreeMap::new(),
@@ -84,11 +76,16 @@ impl FakeHost {
         Ok(Self { world: Arc::new(Mutex::new(world)), watch: fd })
     }
 
-    /// Chooses which of the coming calls fail; counting begins anew.
+    /// Chooses which of the coming calls fail; counting begins anew, with a connection to xenstored of its own.
     pub fn fail(&self, fault: Fault) {
+        self.fail_with(fault, Failure::Errno(22));
+    }
+
+    /// The same, and how they fail.
+    pub fn fail_with(&self, fault: Fault, failure: Failure) {
         let mut world = self.lock();
         world.calls.clear();
-        world.fault = fault;
+        (world.fault, world.failure, world.store_lost) = (fault, failure, false);
     }
 
     /// All calls since the last [`fail`](Self::fail), in order.
@@ -123,31 +120,29 @@ impl FakeHost {
         self.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Counts a call, does it unless it is to fail before, and loses its answer if it is to fail after.
     fn call<T>(
         &self,
         call: String,
         effect: impl FnOnce(&mut World) -> Result<T, HostError>,
     ) -> Result<T, HostError> {
-        let mut world = self.lock();
-        world.calls.push(call.clone());
-        let number = world.calls.len();
-        let failed = || HostError {
-            call: call.clone(),
-            kind: FailureKind::Other,
-            source: std::io::Error::from_raw_os_error(22).into(),
-        };
-        match world.fault {
-            Fault::Once(at) if number == at => return Err(failed()),
-            Fault::From(at) if number >= at => return Err(failed()),
-            Fault::Die(at) if number >= at => {
-                drop(world);
-                std::panic::panic_any(format!("died at call {at}"));
-            }
-            _ => {}
-        }
-        let done = effect(&mut world);
-        if world.fault == Fault::After(number) { Err(failed()) } else { done }
+        self.lock().call(&call, effect)
+    }
+
+    /// An access to a file, which counts as a call and fails like one.
+    pub(crate) fn disk<T>(
+        &self,
+        call: &str,
+        access: impl FnOnce() -> std::io::Result<T>,
+    ) -> std::io::Result<T> {
+        self.lock().call(call, |_| access())
+    }
+
+    fn store<T>(
+        &self,
+        call: String,
+        effect: impl FnOnce(&mut World) -> Result<T, HostError>,
+    ) -> Result<T, HostError> {
+        self.lock().store_call(&call, effect)
     }
 
     fn on_domain(
@@ -238,19 +233,21 @@ impl Hypervisor for FakeHost {
     }
 
     fn copy_page(&self, domid: DomId, _: Gfn) -> Result<Vec<u8>, HostError> {
-        self.on_domain("copy_page", domid, |_| ())?;
-        Ok(vec![0; 4096])
+        self.call(format!("copy_page {domid}"), |world| {
+            world.domain(domid, "copy_page")?;
+            Ok(world.console.clone())
+        })
     }
 }
 
 impl Xenstore for FakeHost {
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
-        self.call(format!("read {path}"), |world| Ok(world.store.get(path).map(|(value, _)| value.clone())))
+        self.store(format!("read {path}"), |world| Ok(world.store.get(path).map(|(value, _)| value.clone())))
     }
 
     fn list(&self, path: &str) -> Result<Vec<String>, HostError> {
         let below = format!("{path}/");
-        self.call(format!("list {path}"), |world| {
+        self.store(format!("list {path}"), |world| {
             let names = world.store.keys().filter_map(|node| node.strip_prefix(&below)?.split('/').next());
             let names: std::collections::BTreeSet<String> = names.map(str::to_owned).collect();
             Ok(names.into_iter().collect())
@@ -259,7 +256,7 @@ impl Xenstore for FakeHost {
 
     fn apply(&self, batch: &Batch) -> Result<(), HostError> {
         let paths = batch.ops().iter().map(|op| format!("{} {}", op.verb(), op.path()));
-        self.call(paths.collect::<Vec<_>>().join("; "), |world| {
+        self.store(paths.collect::<Vec<_>>().join("; "), |world| {
             for op in batch.ops() {
                 match op {
                     Op::Write { path, value, permissions } => {
@@ -279,19 +276,21 @@ impl Xenstore for FakeHost {
     }
 
     fn introduce(&self, domid: DomId, _: Ring) -> Result<(), HostError> {
-        self.on_domain("introduce", domid, |_| ())
+        self.store(format!("introduce {domid}"), |world| world.domain(domid, "introduce").map(drop))
     }
 
     fn set_store_target(&self, stubdom: DomId, _: DomId) -> Result<(), HostError> {
-        self.on_domain("set_store_target", stubdom, |_| ())
+        self.store(format!("set_store_target {stubdom}"), |world| {
+            world.domain(stubdom, "set_store_target").map(drop)
+        })
     }
 
     fn watch(&self, path: &str, _: &str) -> Result<(), HostError> {
-        self.call(format!("watch {path}"), |_| Ok(()))
+        self.store(format!("watch {path}"), |_| Ok(()))
     }
 
     fn drain_watches(&self) -> Result<(), HostError> {
-        self.call("drain watches".to_owned(), |world| {
+        self.store("drain watches".to_owned(), |world| {
             while let Ok(1..) = std::io::Read::read(&mut &world.watch.0, &mut [0; 64]) {}
             Ok(())
         })

@@ -10,14 +10,23 @@ use std::sync::Weak;
 use proto::{Stage, keys};
 use xen_sys::{DomId, DomainInfo, DomainKind, Kib, ShutdownReason};
 
-use super::{Behaviour, Fault};
-use crate::host::{FailureKind, Hold, HostError, Unfit};
+use super::fault::Failed as _;
+use super::{Behaviour, Failure, Fault};
+use crate::console;
+use crate::host::{Hold, HostError, Unfit};
 use crate::xenbus::VbdMark;
 
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) behaviour: Behaviour,
     pub(super) fault: Fault,
+    pub(super) failure: Failure,
+    /// No call to xenstored succeeds any more.
+    pub(super) store_lost: bool,
+    /// Nobody hears of what changes in xenstore.
+    pub(super) events_lost: bool,
+    /// The page of the stubdomain's console.
+    pub(super) console: Vec<u8>,
     pub(super) calls: Vec<String>,
     pub(super) boot: u32,
     pub(super) domains: BTreeMap<u16, DomainInfo>,
@@ -38,14 +47,12 @@ pub(super) struct Held {
 
 impl Hold for Held {}
 
-fn missing(call: &str) -> HostError {
-    let source = std::io::Error::from_raw_os_error(3).into();
-    HostError { call: call.to_owned(), kind: FailureKind::Other, source }
-}
+/// ESRCH: there is no such domain.
+const MISSING: i32 = 3;
 
 impl World {
     pub(super) fn domain(&mut self, domid: DomId, call: &str) -> Result<&mut DomainInfo, HostError> {
-        self.domains.get_mut(&domid.get()).ok_or_else(|| missing(call))
+        self.domains.get_mut(&domid.get()).ok_or_else(|| HostError::new(call, MISSING))
     }
 
     pub(super) fn put(&mut self, path: &str, value: &[u8], owner: Option<DomId>) {
@@ -100,18 +107,29 @@ impl World {
         own.iter().for_each(|path| self.remove(path));
     }
 
+    /// The stubdomain that runs, and its guest.
+    pub(super) fn pair(&self) -> Option<(DomId, u16)> {
+        let runs = |info: &DomainInfo| info.kind == DomainKind::Pv && !info.paused;
+        let stubdom = DomId::new(*self.domains.iter().find(|(_, info)| runs(info))?.0);
+        let (guest, _) = self.store.get(&format!("{}/{}", keys::home(stubdom.get()), keys::TARGET))?;
+        Some((stubdom, String::from_utf8_lossy(guest).parse().ok()?))
+    }
+
+    /// The stubdomain writes to its console, of which nobody takes anything out.
+    pub(super) fn say(&mut self, text: &[u8]) {
+        console::append(&mut self.console, text);
+    }
+
+    /// Something has changed in xenstore.
+    pub(super) fn fire(&mut self) {
+        if !self.events_lost {
+            let _ = self.watch.1.write(b"!");
+        }
+    }
+
     /// Lets the stubdomain do what it does, if it can by now.
     pub(super) fn play(&mut self) {
-        let Some((stubdom, _)) =
-            self.domains.iter().find(|(_, info)| info.kind == DomainKind::Pv && !info.paused)
-        else {
-            return;
-        };
-        let stubdom = DomId::new(*stubdom);
-        let target = format!("{}/{}", keys::home(stubdom.get()), keys::TARGET);
-        let target =
-            self.store.get(&target).and_then(|(value, _)| String::from_utf8_lossy(value).parse().ok());
-        let Some(guest) = target else { return };
+        let Some((stubdom, guest)) = self.pair() else { return };
         let report = keys::device_model(stubdom.get(), guest);
         let stage = |world: &mut Self, stage: Stage| {
             world.put(&format!("{report}/{}", keys::name::STAGE), stage.as_str().as_bytes(), None);
@@ -135,6 +153,6 @@ impl World {
             }
             Behaviour::Ready => stage(self, Stage::Waiting),
         }
-        let _ = self.watch.1.write(b"!");
+        self.fire();
     }
 }
