@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Images: what each kind costs to boot, against a shell script as PID 1; and the smallest memory that each kernel works with.
+#![forbid(unsafe_code)]
 
 mod account;
 mod boot;
