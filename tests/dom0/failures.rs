@@ -145,7 +145,7 @@ fn a_stubdom_that_never_becomes_ready_ends_at_the_deadline() {
     let error = fails(&Guest::new().with("stubdomain_timeout = 1"));
     assert_eq!(error["code"], "timed-out");
     // It boots, which prolongs the wait up to four times.
-    let words = error["cause"].to_string();
+    let words = error["causes"].to_string();
     assert!((1..=4).any(|seconds| words.contains(&format!("was not seen within {seconds} s"))), "{error:#}");
 }
 
