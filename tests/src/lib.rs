@@ -5,8 +5,13 @@
 pub mod guest;
 pub mod kernel;
 pub mod probe;
+pub mod program;
+pub mod report;
+pub mod shell;
+pub mod stamps;
 pub mod stepper;
 pub mod stubctl;
+pub mod tools;
 pub mod xenstored;
 
 use std::time::{Duration, Instant};

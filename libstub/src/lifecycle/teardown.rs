@@ -352,6 +352,8 @@ impl Pass<'_> {
             .into_iter()
             .filter(|directory| !left(directory))
             .for_each(|directory| batch.remove(directory));
+        // The last pair of a host leaves none, as with libxl.
+        VbdMark::parents().into_iter().for_each(|directory| batch.remove_empty(directory));
         for mark in [record.stubdom, record.guest] {
             batch.remove(keys::vm(&mark.uuid.to_string()));
             if let Some(domid) = mark.domid

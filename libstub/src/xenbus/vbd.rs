@@ -98,7 +98,14 @@ impl VbdMark {
 
     /// The directory of all vbds of a domain in dom0's tree.
     pub(crate) fn directory(domid: DomId) -> String {
-        format!("{}/backend/vbd/{domid}", keys::home(DomId::DOM0.get()))
+        let [vbds, _] = Self::parents();
+        format!("{vbds}/{domid}")
+    }
+
+    /// The directories of all vbds and of all backends in dom0's tree.
+    pub(crate) fn parents() -> [String; 2] {
+        let backends = format!("{}/backend", keys::home(DomId::DOM0.get()));
+        [format!("{backends}/vbd"), backends]
     }
 
     /// Where the domain's own driver says what went wrong with this device.
