@@ -91,6 +91,15 @@ impl VbdMark {
         format!("{}/backend/vbd/{}/{}", keys::home(DomId::DOM0.get()), self.domid, self.devid)
     }
 
+    /// The vbd of whose backend this is the state.
+    #[cfg(feature = "fake")]
+    pub(crate) fn of_backend_state(path: &str) -> Option<Self> {
+        let [vbds, _] = Self::parents();
+        let (domid, devid) =
+            path.strip_prefix(&vbds)?.strip_prefix('/')?.strip_suffix("/state")?.split_once('/')?;
+        Some(Self { domid: DomId::new(domid.parse().ok()?), devid: devid.parse().ok()? })
+    }
+
     /// The directory of all vbds of this one's domain in dom0's tree.
     pub(crate) fn backends(&self) -> String {
         Self::directory(self.domid)

@@ -48,6 +48,7 @@ DOM0=/lab/put/tests/dom0
 # What the tests before the reboot came to; the boot after it begins here as well.
 COUNTS=/root/counts
 if [ -e $COUNTS ]; then
+    # shellcheck disable=SC1090 # written by this script before the reboot
     . $COUNTS
     half after
     finish

@@ -6,6 +6,7 @@ use xen_sys::{DomId, Kib, ShutdownReason};
 
 use super::{Behaviour, FakeHost};
 use crate::host::BackendState;
+use crate::xenbus::VbdMark;
 
 impl FakeHost {
     /// Somebody writes a node.
@@ -57,11 +58,8 @@ impl FakeHost {
     /// dom0's kernel says what is wrong with each of the disks.
     pub fn complain(&self, text: &[u8]) {
         let mut world = self.lock();
-        let backends = format!("{}/backend/vbd/", keys::home(0));
-        let disks =
-            world.store.keys().filter_map(|path| path.strip_prefix(&backends)?.strip_suffix("/state"));
-        let nodes: Vec<String> =
-            disks.map(|disk| format!("{}/error/backend/vbd/{disk}/error", keys::home(0))).collect();
+        let vbds = world.store.keys().filter_map(|path| VbdMark::of_backend_state(path));
+        let nodes: Vec<String> = vbds.map(|vbd| vbd.backend_error()).collect();
         nodes.iter().for_each(|node| world.put(node, text, None));
     }
 

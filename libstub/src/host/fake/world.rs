@@ -70,12 +70,9 @@ impl World {
 
     /// dom0's kernel has something to say about every backend that closes.
     pub(super) fn complain(&mut self, path: &str, value: &[u8]) {
-        let mut numbers = path.split('/').filter_map(|part| part.parse::<u32>().ok());
-        let (Some(0), Some(domid), Some(devid)) = (numbers.next(), numbers.next(), numbers.next()) else {
-            return;
-        };
-        let vbd = VbdMark { domid: DomId::new(u16::try_from(domid).unwrap_or_default()), devid };
-        if value == b"5" && path.starts_with(&vbd.backend()) {
+        if value == b"5"
+            && let Some(vbd) = VbdMark::of_backend_state(path)
+        {
             self.put(&format!("{}/error", vbd.error()), b"22 mapping ring-ref", None);
         }
     }
