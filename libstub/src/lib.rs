@@ -33,6 +33,7 @@ mod lifecycle;
 mod logs;
 mod qemu_args;
 pub mod qmp;
+mod supervisor;
 pub mod xenbus;
 
 pub use check::{CheckOptions, CheckReport, Finding, FindingStatus, check};
@@ -52,4 +53,7 @@ pub use proto::Stage;
 pub use proto::argv::ArgvError;
 pub use proto::manifest::Arguments;
 pub use qmp::{Qmp, QmpError};
+pub use supervisor::{
+    End, Happening, OpenHost, Report, RestartLimit, Stopper, Supervisor, SupervisorError, SupervisorOptions,
+};
 pub use xen_sys::{DomId, Kib, ShutdownReason};

@@ -6,10 +6,10 @@ use libstub::host::{DomainKind, Hypervisor as _, NewDomain};
 use libstub::{Cause, Name, ReapOptions, Reaped, Remains};
 use uuid::Uuid;
 
-use super::Bench;
+use super::{Bench, quietly};
 
 impl Bench {
-    fn reap(&self, dry_run: bool) -> Reaped {
+    pub(super) fn reap(&self, dry_run: bool) -> Reaped {
         let options = ReapOptions { name: None, dry_run };
         let operation = libstub::reap(Box::new(self.host.clone()), self.journal.clone(), options);
         operation.expect("an event loop").wait(|_| {}).expect("an event loop").expect("reaped")
@@ -42,22 +42,6 @@ impl Bench {
         self.host.fail(Fault::None);
         died
     }
-}
-
-/// A panic is how a process dies here; its message would only be noise.
-fn quietly(run: impl FnOnce()) {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let loud = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            let died =
-                panic.payload().downcast_ref::<String>().is_some_and(|text| text.starts_with("died at"));
-            if !died {
-                loud(panic);
-            }
-        }));
-    });
-    run();
 }
 
 #[test]

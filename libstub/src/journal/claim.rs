@@ -1,22 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The right to work on a name: one operation at a time, over all processes of the host.
-//!
-//! One lock file serves all names, by a lock on one byte each: nothing is left to clean up, and the kernel gives
-//! a dead process's locks back. Two names on one byte (of 2^63) would only see each other as busy.
 
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
 use std::path::Path;
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
-
-use super::{JournalError, io_error};
+use super::JournalError;
+use super::lock::{self, Right};
 use crate::config::Name;
-
-const FILE: &str = "lock";
 
 /// A name that nobody else works on as long as this lives.
 #[derive(Debug)]
@@ -26,50 +16,10 @@ pub(crate) struct Claim {
 
 impl Claim {
     pub(super) fn take(directory: &Path, name: &Name) -> Result<Self, JournalError> {
-        let path = directory.join(FILE);
-        let open = File::options().create(true).truncate(false).read(true).write(true).open(&path);
-        let file = open.map_err(|error| io_error("open", &path, error))?;
-        // A lock of the open file, not of the process: operations of one process exclude each other as well.
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&lock_on(name))) {
-            Ok(_) => Ok(Self { _lock: file }),
-            Err(Errno::EAGAIN | Errno::EACCES) => Err(JournalError::Busy(name.clone())),
-            Err(errno) => Err(io_error("lock", &path, errno.into())),
+        let file = lock::open(directory)?;
+        if lock::take(&file, directory, Right::Claim(name))? {
+            return Ok(Self { _lock: file });
         }
+        Err(JournalError::Busy(name.clone()))
     }
-
-    /// Whether somebody has a name; leaves no file where there was none.
-    pub(super) fn is_taken(directory: &Path, name: &Name) -> Result<bool, JournalError> {
-        let path = directory.join(FILE);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(io_error("open", &path, error)),
-        };
-        let mut lock = lock_on(name);
-        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))
-            .map_err(|errno| io_error("look at", &path, errno.into()))?;
-        Ok(lock.l_type != short(libc::F_UNLCK))
-    }
-}
-
-/// The lock that says: this name is taken.
-fn lock_on(name: &Name) -> libc::flock {
-    libc::flock {
-        l_type: short(libc::F_WRLCK),
-        l_whence: short(libc::SEEK_SET),
-        l_start: byte_of(name),
-        l_len: 1,
-        l_pid: 0,
-    }
-}
-
-/// The constants are ints, the fields shorts.
-fn short(constant: libc::c_int) -> libc::c_short {
-    libc::c_short::try_from(constant).unwrap_or_default()
-}
-
-fn byte_of(name: &Name) -> libc::off_t {
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    libc::off_t::try_from(hasher.finish() >> 2).unwrap_or(0)
 }

@@ -6,7 +6,9 @@
 //! is written by who has claimed its name only.
 
 mod claim;
+mod lock;
 mod origin;
+mod supervision;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -20,13 +22,15 @@ use uuid::Uuid;
 use xen_sys::{DomId, Kib};
 
 use crate::code::Code;
-use crate::config::Name;
+use crate::config::{GuestConfig, Name};
 use crate::image::verify::{self, Verified};
 pub(crate) use claim::Claim;
 pub use origin::ImageOrigin;
 pub(crate) use origin::{DiskOrigin, Origin};
+pub(crate) use supervision::Supervision;
 
 use crate::xenbus::VbdMark;
+use lock::Right;
 
 /// Where records are kept unless the caller says otherwise.
 pub const DIRECTORY: &str = "/var/lib/stubctl";
@@ -103,6 +107,15 @@ pub(crate) struct Record {
     /// Its removal has begun.
     #[serde(default)]
     pub(crate) ending: bool,
+    /// If it is found unfinished, it is not to be removed only but created again.
+    #[serde(default)]
+    pub(crate) again: bool,
+    /// When it was restarted, in seconds of this boot; the latest last.
+    #[serde(default)]
+    pub(crate) restarts: Vec<u64>,
+    /// What it is created from, again if need be: what its file says by now does not matter.
+    #[serde(default)]
+    config: Option<Value>,
     #[serde(default)]
     pub(crate) origin: Origin,
 }
@@ -135,8 +148,27 @@ impl Record {
             vbds: Vec::new(),
             complete: false,
             ending: false,
+            again: false,
+            restarts: Vec::new(),
+            config: None,
             origin: Origin::default(),
         }
+    }
+
+    /// Keeps the config, with all that was set on top of its file.
+    pub(crate) fn keep_config(&mut self, config: &GuestConfig) {
+        self.config = serde_json::to_value(config).ok();
+    }
+
+    /// The config that was kept; none in a record of a release that kept none, or another kind.
+    pub(crate) fn config(&self) -> Option<GuestConfig> {
+        let config = GuestConfig::deserialize(self.config.as_ref()?).ok()?;
+        Some(GuestConfig { uuid: Some(self.guest.uuid), ..config })
+    }
+
+    /// Whether this record is of the same making of the pair: a stubdomain's uuid is new each time.
+    pub(crate) fn is_of(&self, stubdom: Uuid) -> bool {
+        self.stubdom.uuid == stubdom
     }
 }
 
@@ -164,17 +196,19 @@ impl Journal {
 
     /// Whether an operation on a name is under way.
     pub(crate) fn is_claimed(&self, name: &Name) -> Result<bool, JournalError> {
-        Claim::is_taken(&self.directory, name)
+        lock::is_taken(&self.directory, Right::Claim(name))
     }
 
     /// Takes a name for one operation; records are written under a claim only.
     pub(crate) fn claim(&self, name: &Name) -> Result<Claim, JournalError> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.directory)
-            .map_err(|error| io_error("create", &self.directory, error))?;
+        self.make()?;
         Claim::take(&self.directory, name)
+    }
+
+    /// Makes the directory if there is none.
+    pub(crate) fn make(&self) -> Result<(), JournalError> {
+        let make = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
+        make.map_err(|error| io_error("create", &self.directory, error))
     }
 
     /// Writes a record, in place of an older one of its name.

@@ -36,7 +36,10 @@ mod teardown;
 
 pub use cause::Cause;
 pub use create::{CreateError, CreateStage, Event, Milestone, Pair, create};
+pub(crate) use create::{create_again, create_supervised};
+pub(crate) use creation::seconds_of_boot;
 pub use list::{ListError, PairInfo, PairState, list};
+pub(crate) use observe::Life;
 pub use operation::{Canceller, Operation, Progress};
 pub use plan::MemoryNeed;
 pub(crate) use plan::paging_pool;
@@ -44,4 +47,6 @@ pub use preflight::{Preflight, PreflightDisk, preflight};
 pub use reap::{ReapError, ReapOptions, Reaped, ReapedPair, Remains, reap};
 pub(crate) use show::domains_of;
 pub use show::{DiskDetails, PairDetails, ShowError, StubdomReport, is_alive, show};
+pub(crate) use reap::is_unstarted;
+pub(crate) use teardown::end;
 pub use teardown::{DestroyError, Destroyed, Owed, destroy};

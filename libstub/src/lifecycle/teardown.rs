@@ -95,21 +95,35 @@ pub fn destroy(
     journal: Journal,
     name: Name,
 ) -> std::io::Result<Operation<Destroyed, DestroyError>> {
-    Operation::start(Destruction { host, journal, name })
+    Operation::start(Destruction { host, journal, name, stubdom: None })
+}
+
+/// The same for the pair of this very stubdomain: one that was made since under the name is left alone.
+pub(crate) fn end(
+    host: Box<dyn Host>,
+    journal: Journal,
+    name: Name,
+    stubdom: Uuid,
+) -> std::io::Result<Operation<Destroyed, DestroyError>> {
+    Operation::start(Destruction { host, journal, name, stubdom: Some(stubdom) })
 }
 
 struct Destruction {
     host: Box<dyn Host>,
     journal: Journal,
     name: Name,
+    /// The one that is meant, if not any.
+    stubdom: Option<Uuid>,
 }
 
 impl Destruction {
     fn destroy(&self) -> Result<Destroyed, DestroyError> {
         let claim = self.journal.claim(&self.name)?;
         let record = self.journal.find(&self.name)?;
-        let mut record = record.ok_or_else(|| DestroyError::NoSuchPair(self.name.clone()))?;
-        let Outcome { undone, owed } = teardown(self.host.as_ref(), &self.journal, &claim, &mut record);
+        let meant = |record: &Record| self.stubdom.is_none_or(|stubdom| record.is_of(stubdom));
+        let mut record = record.filter(meant).ok_or_else(|| DestroyError::NoSuchPair(self.name.clone()))?;
+        let (host, journal) = (self.host.as_ref(), &self.journal);
+        let Outcome { undone, owed } = teardown(host, journal, &claim, &mut record, After::Nothing);
         if owed.is_empty() {
             return Ok(Destroyed { name: self.name.clone(), uuid: record.guest.uuid, undone });
         }
@@ -130,12 +144,35 @@ impl Task for Destruction {
     }
 }
 
+/// What comes after a teardown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// The pair is gone, and its record with it.
+    Nothing,
+    /// It is created again; until then its record says so.
+    CreateAgain,
+}
+
+impl After {
+    /// What follows a create that failed.
+    pub(super) fn failed(record: &Record) -> Self {
+        if record.again { Self::CreateAgain } else { Self::Nothing }
+    }
+}
+
 /// Removes everything that `record` names, and then the record; what stays is owed and stays recorded.
-pub(super) fn teardown(host: &dyn Host, journal: &Journal, claim: &Claim, record: &mut Record) -> Outcome {
+pub(super) fn teardown(
+    host: &dyn Host,
+    journal: &Journal,
+    claim: &Claim,
+    record: &mut Record,
+    after: After,
+) -> Outcome {
+    let again = after == After::CreateAgain;
     let (guest, stubdom) = (record.guest.domid.map(DomId::get), record.stubdom.domid.map(DomId::get));
     let _in = tracing::info_span!("teardown", pair = %record.name, guest, stubdom).entered();
-    if !record.ending {
-        record.ending = true;
+    if !record.ending || record.again != again {
+        (record.ending, record.again) = (true, again);
         // What cannot be written now cannot keep a pair from being ended.
         if let Err(error) = journal.write(record, claim) {
             tracing::warn!(%error, "the end of a pair is not recorded");
@@ -150,7 +187,13 @@ pub(super) fn teardown(host: &dyn Host, journal: &Journal, claim: &Claim, record
         Err(error) => outcome.owe("the whole pair", &error),
     }
     let nothing_owed = outcome.owed.is_empty();
-    let written = if nothing_owed { journal.end(&record.name, claim) } else { journal.write(record, claim) };
+    if nothing_owed {
+        // Nothing has these ids any more but who is given them next.
+        (record.guest.domid, record.stubdom.domid) = (None, None);
+        record.vbds.clear();
+    }
+    let ends = nothing_owed && !again;
+    let written = if ends { journal.end(&record.name, claim) } else { journal.write(record, claim) };
     if let Err(error) = written {
         outcome.owe("the pair's record", &error);
     }

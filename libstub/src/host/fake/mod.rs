@@ -6,19 +6,22 @@
 
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
 
-use xen_sys::{DomId, DomainInfo, EvtchnPort, Gfn, Kib, Permission};
+use uuid::Uuid;
+use xen_sys::{DomId, DomainInfo, DomainKind, EvtchnPort, Gfn, Kib, Permission, ShutdownReason};
 
 use world::{Held, World};
 
 use super::{
-    BackendState, BlockDevice, Built, DiskKind, FailureKind, HostError, HvmSpec, Hypervisor, Machine,
-    NewDomain, PvSpec, Ring, Unfit, Xenstore,
+    Answer, BackendState, BlockDevice, Built, DiskKind, FailureKind, HostError, HvmSpec, Hypervisor, Machine,
+    Monitor, NewDomain, PvSpec, Ring, Unfit, Xenstore,
 };
 use crate::config::DiskMode;
 use crate::xenbus::{Batch, Op, VbdMark};
@@ -51,11 +54,11 @@ pub enum Fault {
     Die(usize),
 }
 
-/// A handle on a host in memory; clones share it.
+/// A handle on a host in memory; clones share it, and its watches.
 #[derive(Debug, Clone)]
 pub struct FakeHost {
     world: Arc<Mutex<World>>,
-    watch: RawFd,
+    watch: Arc<UnixStream>,
 }
 
 impl FakeHost {
@@ -64,10 +67,6 @@ impl FakeHost {
     /// # Errors
     /// When the pipe for watch events cannot be made.
     pub fn new(behaviour: Behaviour) -> std::io::Result<Self> {
-        let watch = UnixStream::pair()?;
-        watch.0.set_nonblocking(true)?;
-        watch.1.set_nonblocking(true)?;
-        let fd = watch.0.as_raw_fd();
         let world = World {
             behaviour,
             fault: Fault::None,
@@ -77,11 +76,67 @@ impl FakeHost {
             targets: BTreeMap::new(),
             store: BTreeMap::new(),
             held: Vec::new(),
-            watch,
+            watches: Vec::new(),
+            silent: BTreeSet::new(),
             free: Kib::from_mib(4096),
             unfit: Vec::new(),
         };
-        Ok(Self { world: Arc::new(Mutex::new(world)), watch: fd })
+        Self::handle(Arc::new(Mutex::new(world)))
+    }
+
+    /// Another handle on the same host, with watches of its own.
+    ///
+    /// # Errors
+    /// When the pipe for watch events cannot be made.
+    pub fn open(&self) -> std::io::Result<Self> {
+        Self::handle(Arc::clone(&self.world))
+    }
+
+    fn handle(world: Arc<Mutex<World>>) -> std::io::Result<Self> {
+        let (watch, tell) = UnixStream::pair()?;
+        watch.set_nonblocking(true)?;
+        tell.set_nonblocking(true)?;
+        let host = Self { world, watch: Arc::new(watch) };
+        host.lock().watches.push(tell);
+        Ok(host)
+    }
+
+    /// What comes from now on behaves so.
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.lock().behaviour = behaviour;
+    }
+
+    /// A domain shuts down, for a reason.
+    pub fn shut_down(&self, domid: DomId, reason: ShutdownReason) {
+        let mut world = self.lock();
+        if let Some(info) = world.domains.get_mut(&domid.get()) {
+            info.shutdown = Some(reason);
+        }
+        world.tell();
+    }
+
+    /// A domain is destroyed by another hand.
+    pub fn remove(&self, domid: DomId) {
+        let mut world = self.lock();
+        world.destroy(domid);
+        world.tell();
+    }
+
+    /// A domain's id is given to another domain, which is nobody's.
+    pub fn replace(&self, domid: DomId) {
+        let mut world = self.lock();
+        if let Some(info) = world.domains.get_mut(&domid.get()) {
+            info.uuid = Uuid::new_v4();
+            info.kind = DomainKind::Hvm;
+        }
+        world.targets.remove(&domid.get());
+        world.tell();
+    }
+
+    /// The QEMU in a stubdomain answers, or does not.
+    pub fn silence(&self, stubdom: DomId, silent: bool) {
+        let silenced = &mut self.lock().silent;
+        let _ = if silent { silenced.insert(stubdom.get()) } else { silenced.remove(&stubdom.get()) };
     }
 
     /// Chooses which of the coming calls fail; counting begins anew.
@@ -291,14 +346,14 @@ impl Xenstore for FakeHost {
     }
 
     fn drain_watches(&self) -> Result<(), HostError> {
-        self.call("drain watches".to_owned(), |world| {
-            while let Ok(1..) = std::io::Read::read(&mut &world.watch.0, &mut [0; 64]) {}
+        self.call("drain watches".to_owned(), |_| {
+            while let Ok(1..) = std::io::Read::read(&mut &*self.watch, &mut [0; 64]) {}
             Ok(())
         })
     }
 
     fn watch_fd(&self) -> Option<RawFd> {
-        Some(self.watch)
+        Some(self.watch.as_raw_fd())
     }
 }
 
@@ -333,5 +388,25 @@ impl Machine for FakeHost {
             let open = state.is_some_and(|(value, _)| value != b"5");
             Ok(if open { BackendState::Open } else { BackendState::Absent })
         })
+    }
+}
+
+impl Monitor for FakeHost {
+    fn ask_qemu(
+        &self,
+        _: DomId,
+        stubdom: DomId,
+        limit: Duration,
+        cancel: &AtomicBool,
+    ) -> Result<Answer, HostError> {
+        let silent = self.call(format!("ask {stubdom}"), |world| Ok(world.silent.contains(&stubdom.get())))?;
+        let began = Instant::now();
+        while silent && began.elapsed() < limit {
+            if cancel.load(Ordering::Relaxed) {
+                return Ok(Answer::Cancelled);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(if silent { Answer::Silent("QEMU did not answer".to_owned()) } else { Answer::Alive })
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What the host in memory holds, and what its stubdomain does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -25,7 +25,10 @@ pub(super) struct World {
     pub(super) targets: BTreeMap<u16, u16>,
     pub(super) store: BTreeMap<String, (Vec<u8>, DomId)>,
     pub(super) held: Vec<Weak<Held>>,
-    pub(super) watch: (UnixStream, UnixStream),
+    /// One for each handle that was opened.
+    pub(super) watches: Vec<UnixStream>,
+    /// Stubdomains whose QEMU does not answer.
+    pub(super) silent: BTreeSet<u16>,
     pub(super) free: Kib,
     pub(super) unfit: Vec<Unfit>,
 }
@@ -100,19 +103,30 @@ impl World {
         own.iter().for_each(|path| self.remove(path));
     }
 
-    /// Lets the stubdomain do what it does, if it can by now.
+    /// Tells everybody who watches.
+    pub(super) fn tell(&mut self) {
+        let gone = |error: std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+        self.watches.retain_mut(|watch| !watch.write(b"!").is_err_and(gone));
+    }
+
+    /// Lets the stubdomains do what they do, those that can by now.
     pub(super) fn play(&mut self) {
-        let Some((stubdom, _)) =
-            self.domains.iter().find(|(_, info)| info.kind == DomainKind::Pv && !info.paused)
-        else {
-            return;
-        };
-        let stubdom = DomId::new(*stubdom);
+        let run = |info: &DomainInfo| info.kind == DomainKind::Pv && !info.paused && info.shutdown.is_none();
+        let stubdoms: Vec<u16> =
+            self.domains.iter().filter(|(_, info)| run(info)).map(|(domid, _)| *domid).collect();
+        stubdoms.into_iter().for_each(|stubdom| self.play_one(DomId::new(stubdom)));
+    }
+
+    fn play_one(&mut self, stubdom: DomId) {
         let target = format!("{}/{}", keys::home(stubdom.get()), keys::TARGET);
         let target =
             self.store.get(&target).and_then(|(value, _)| String::from_utf8_lossy(value).parse().ok());
         let Some(guest) = target else { return };
         let report = keys::device_model(stubdom.get(), guest);
+        let state = format!("{report}/{}", keys::name::STATE);
+        if self.store.contains_key(&state) {
+            return;
+        }
         let stage = |world: &mut Self, stage: Stage| {
             world.put(&format!("{report}/{}", keys::name::STAGE), stage.as_str().as_bytes(), None);
         };
@@ -131,10 +145,10 @@ impl World {
             }
             Behaviour::Ready if self.store.contains_key(&format!("{report}/{}", keys::name::GO)) => {
                 stage(self, Stage::Ready);
-                self.put(&format!("{report}/{}", keys::name::STATE), keys::READY, None);
+                self.put(&state, keys::READY, None);
             }
             Behaviour::Ready => stage(self, Stage::Waiting),
         }
-        let _ = self.watch.1.write(b"!");
+        self.tell();
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The worker's side of a create: the steps in their order, each journalled before it is taken.
 
+mod again;
 mod steps;
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::create::{Clock, CreateError, CreateStage, Event, Milestone, Pair};
 use super::observe::{self, Observation, Verdict};
 use super::operation::{Job, Reply, Task};
 use super::plan::{self, Plan};
-use super::teardown::{self, Outcome};
+use super::teardown::{self, After, Outcome};
 use crate::config::GuestConfig;
 use crate::console;
 use crate::host::{BackendState, BlockDevice, Host};
@@ -28,6 +29,9 @@ const STUBDOM_VCPUS: u32 = 1;
 /// How long blkback may take to open a disk that it was told of long before.
 const BACKEND_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKEND_POLL: Duration = Duration::from_millis(2);
+
+pub(crate) use again::seconds_of_boot;
+pub(super) use again::Again;
 
 /// A create under way.
 pub(super) struct Creation {
@@ -47,6 +51,26 @@ pub(super) struct Creation {
     reached: Option<Stage>,
     /// What became of an earlier pair of the name.
     left: Outcome,
+    by: By,
+    /// When the pair was restarted before.
+    restarts: Vec<u64>,
+}
+
+/// Who will look after the pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// A daemon, if there is one; a config that asks for acts needs it.
+    Anybody,
+    /// Whoever creates it.
+    Caller,
+    /// The same, in place of the pair of this stubdomain.
+    CallerAgain(uuid::Uuid),
+}
+
+impl By {
+    fn again(self) -> bool {
+        matches!(self, Self::CallerAgain(_))
+    }
 }
 
 /// What the steps after the shells work with.
@@ -65,7 +89,7 @@ struct Ids {
 }
 
 impl Creation {
-    pub(super) fn new(host: Box<dyn Host>, journal: Journal, config: GuestConfig) -> Self {
+    pub(super) fn new(host: Box<dyn Host>, journal: Journal, config: GuestConfig, by: By) -> Self {
         Self {
             host,
             journal,
@@ -79,6 +103,8 @@ impl Creation {
             held: Vec::new(),
             reached: None,
             left: Outcome::default(),
+            by,
+            restarts: Vec::new(),
         }
     }
 
@@ -144,10 +170,18 @@ impl Creation {
 
     fn preflight(&mut self) -> Result<(Plan, Vec<BlockDevice>), Cause> {
         let claim = self.journal.claim(&self.config.name)?;
+        match self.by {
+            By::Anybody => plan::check_supervision(&self.journal, &self.config, false)?,
+            By::Caller => plan::check_supervision(&self.journal, &self.config, true)?,
+            By::CallerAgain(stubdom) => {
+                self.restarts = again::begin(&self.journal, &claim, &self.config.name, stubdom)?;
+            }
+        }
         let (host, journal) = (self.host.as_ref(), &self.journal);
         let mut left = Outcome::default();
         let plan = plan::plan(host, journal, &self.config, |mut record| {
-            left = teardown::teardown(host, journal, &claim, &mut record);
+            let after = After::failed(&record);
+            left = teardown::teardown(host, journal, &claim, &mut record, after);
             if left.owed.is_empty() { Ok(()) } else { Err(Cause::LeftBehind) }
         });
         self.left = left;
@@ -240,7 +274,8 @@ impl Creation {
         let Outcome { undone, owed } = match (&mut self.record, &self.claim) {
             (Some(record), Some(claim)) => {
                 record.complete = false;
-                teardown::teardown(self.host.as_ref(), &self.journal, claim, record)
+                let after = After::failed(record);
+                teardown::teardown(self.host.as_ref(), &self.journal, claim, record, after)
             }
             _ => std::mem::take(&mut self.left),
         };
