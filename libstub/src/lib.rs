@@ -39,7 +39,7 @@ pub mod xenbus;
 pub use check::{CheckOptions, CheckReport, Finding, FindingStatus, check};
 pub use code::Code;
 pub use config::{ConfigError, GuestConfig, Name};
-pub use host::{HostError, XenHost};
+pub use host::{Host, HostError, XenHost};
 pub use image::{Image, ImageError};
 pub use journal::{DIRECTORY, ImageOrigin, Journal, JournalError};
 pub use lifecycle::{

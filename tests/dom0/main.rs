@@ -15,4 +15,5 @@ mod network;
 mod order;
 mod qmp;
 mod sharing;
+mod supervisor;
 mod vchan;

@@ -40,6 +40,8 @@ pub(super) struct Mind {
     pairs: Pairs,
     /// Those in the phase of this name.
     suspects: BTreeSet<Name>,
+    /// Unfinished ones that somebody else works on, and may die at.
+    strangers: BTreeSet<Name>,
     /// Those whose time is to come: their words, or their act.
     waiting: BTreeSet<Name>,
     reports: VecDeque<Report>,
@@ -71,6 +73,7 @@ impl Mind {
             acts,
             pairs: Pairs::new(),
             suspects: BTreeSet::new(),
+            strangers: BTreeSet::new(),
             waiting: BTreeSet::new(),
             reports: VecDeque::new(),
             jobs: Jobs { store: VecDeque::from([Ask::Watch]), ..Jobs::default() },
@@ -194,7 +197,8 @@ impl Mind {
                 self.wanted.get_or_insert_default().all = self.options.only.is_none();
             }
         }
-        let busy = !self.acts.is_empty() || !self.suspects.is_empty() || !self.waiting.is_empty();
+        let names = [&self.suspects, &self.strangers, &self.waiting];
+        let busy = !self.acts.is_empty() || names.iter().any(|names| !names.is_empty());
         let failed = sight.domains.is_err();
         let pause = if busy || failed { SOON.min(self.options.look_every) } else { self.options.look_every };
         if failed || self.wanted.is_none() {
@@ -226,8 +230,12 @@ impl Mind {
             None => {}
         }
         let finished = brief.complete && !brief.ending;
-        // Who has claimed it writes it once more, or dies.
-        if (!finished && brief.claimed) || !self.supervision.take(&name).unwrap_or(false) {
+        if !finished && brief.claimed {
+            self.strangers.insert(name);
+            return;
+        }
+        self.strangers.remove(&name);
+        if !self.supervision.take(&name).unwrap_or(false) {
             return;
         }
         self.pairs.insert(name.clone(), Watched::new(brief));
@@ -238,6 +246,7 @@ impl Mind {
 
     /// A pair is not there any more, and not by an act of ours.
     fn forget(&mut self, name: &Name) {
+        self.strangers.remove(name);
         if self.pairs.get(name).is_some_and(|pair| !matches!(pair.phase, Phase::Acting(_))) {
             self.tell(name, Happening::Forgotten);
             self.remove(name);
@@ -366,7 +375,7 @@ impl Mind {
         self.ask(now);
         if !self.looking && self.next_look <= now {
             let mut changed = self.wanted.take().unwrap_or_default();
-            changed.names.extend(self.suspects.iter().cloned());
+            changed.names.extend(self.suspects.iter().chain(&self.strangers).cloned());
             if self.next_all <= now {
                 self.next_all = now + ALL;
                 self.troubles.clear();

@@ -59,6 +59,8 @@ pub enum Fault {
 pub struct FakeHost {
     world: Arc<Mutex<World>>,
     watch: Arc<UnixStream>,
+    /// Whether the process that has this handle died; none if it lives on, as the tests' own.
+    dead: Option<Arc<AtomicBool>>,
 }
 
 impl FakeHost {
@@ -81,7 +83,7 @@ impl FakeHost {
             free: Kib::from_mib(4096),
             unfit: Vec::new(),
         };
-        Self::handle(Arc::new(Mutex::new(world)))
+        Self::handle(Arc::new(Mutex::new(world)), None)
     }
 
     /// Another handle on the same host, with watches of its own.
@@ -89,14 +91,22 @@ impl FakeHost {
     /// # Errors
     /// When the pipe for watch events cannot be made.
     pub fn open(&self) -> std::io::Result<Self> {
-        Self::handle(Arc::clone(&self.world))
+        Self::handle(Arc::clone(&self.world), self.dead.clone())
     }
 
-    fn handle(world: Arc<Mutex<World>>) -> std::io::Result<Self> {
+    /// The same for another process: it dies alone, and makes no call from then on, whatever fault is chosen later.
+    ///
+    /// # Errors
+    /// When the pipe for watch events cannot be made.
+    pub fn another_process(&self) -> std::io::Result<Self> {
+        Self::handle(Arc::clone(&self.world), Some(Arc::default()))
+    }
+
+    fn handle(world: Arc<Mutex<World>>, dead: Option<Arc<AtomicBool>>) -> std::io::Result<Self> {
         let (watch, tell) = UnixStream::pair()?;
         watch.set_nonblocking(true)?;
         tell.set_nonblocking(true)?;
-        let host = Self { world, watch: Arc::new(watch) };
+        let host = Self { world, watch: Arc::new(watch), dead };
         host.lock().watches.push(tell);
         Ok(host)
     }
@@ -185,6 +195,10 @@ impl FakeHost {
         effect: impl FnOnce(&mut World) -> Result<T, HostError>,
     ) -> Result<T, HostError> {
         let mut world = self.lock();
+        if self.dead.as_ref().is_some_and(|dead| dead.load(Ordering::Relaxed)) {
+            drop(world);
+            std::panic::panic_any("died at an earlier call".to_owned());
+        }
         world.calls.push(call.clone());
         let number = world.calls.len();
         let failed = || HostError {
@@ -197,6 +211,9 @@ impl FakeHost {
             Fault::From(at) if number >= at => return Err(failed()),
             Fault::Die(at) if number >= at => {
                 drop(world);
+                if let Some(dead) = &self.dead {
+                    dead.store(true, Ordering::Relaxed);
+                }
                 std::panic::panic_any(format!("died at call {at}"));
             }
             _ => {}
