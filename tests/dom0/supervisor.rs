@@ -123,7 +123,9 @@ fn each_end_of_a_guest_has_what_its_config_says() {
     daemon.says(&format!("is looked after pair=\"{}\" guest={guest} stubdom={stubdom}", off.name));
     let (guest, _) = stubctl::create_running(&again);
     let uuid = stubctl(&["--json", "show", &again.name]).json()["uuid"].clone();
-    [&crashed, &watchdog, &soft, &suspended].map(stubctl::create_running);
+    for guest in [&crashed, &watchdog, &soft, &suspended] {
+        stubctl::create_running(guest);
+    }
     gone(&off);
     gone(&soft);
     // Twice it spoke, and the second time it halted; nothing but its domain ids is new.
