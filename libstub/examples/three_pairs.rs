@@ -69,7 +69,7 @@ fn tell(error: &CreateError) {
         eprintln!("  because: {reason}");
         cause = reason.source();
     }
-    for line in &error.console {
+    for line in &error.findings.console {
         eprintln!("  | {line}");
     }
     for owed in &error.owed {

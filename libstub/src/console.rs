@@ -13,10 +13,8 @@ const LINES: usize = 16;
 ///
 /// xenconsoled takes bytes out by moving an index; they stay in the page until they are overwritten.
 pub(crate) fn last_lines(page: &[u8]) -> Vec<String> {
-    let Some(index) = page.get(OUT_PROD..OUT_PROD + 4).and_then(|bytes| bytes.try_into().ok()) else {
-        return Vec::new();
-    };
-    let end = usize::try_from(u32::from_ne_bytes(index)).unwrap_or(0);
+    let Some(index) = written(page) else { return Vec::new() };
+    let end = usize::try_from(index).unwrap_or(0);
     let Some(ring) = page.get(OUT..OUT + OUT_SIZE) else { return Vec::new() };
     // The index is the domain's: whatever it says, only the ring is read. Before the first lap the rest is zero.
     let (newer, older) = ring.split_at(end % OUT_SIZE);
@@ -24,6 +22,24 @@ pub(crate) fn last_lines(page: &[u8]) -> Vec<String> {
     let lines: Vec<String> =
         text.split(|&byte| byte == b'\n').map(escaped).filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(LINES)..].to_vec()
+}
+
+/// How much a domain says it has written into its console ring: a number that means nothing but that it changed.
+pub(crate) fn written(page: &[u8]) -> Option<u32> {
+    let bytes = page.get(OUT_PROD..OUT_PROD + 4)?.try_into().ok()?;
+    Some(u32::from_ne_bytes(bytes))
+}
+
+/// Writes as a domain does that nobody reads.
+#[cfg(feature = "fake")]
+pub(crate) fn append(page: &mut [u8], text: &[u8]) {
+    let mut index = written(page).unwrap_or_default();
+    for byte in text {
+        let place = OUT + usize::try_from(index).unwrap_or_default() % OUT_SIZE;
+        page[place] = *byte;
+        index = index.wrapping_add(1);
+    }
+    page[OUT_PROD..OUT_PROD + 4].copy_from_slice(&index.to_ne_bytes());
 }
 
 /// Text of a domain made harmless for terminals and logs.

@@ -43,10 +43,10 @@ pub use host::{Host, HostError, XenHost};
 pub use image::{Image, ImageError};
 pub use journal::{DIRECTORY, ImageOrigin, Journal, JournalError};
 pub use lifecycle::{
-    Canceller, Cause, CreateError, CreateStage, DestroyError, Destroyed, DiskDetails, Event, ListError,
-    MemoryNeed, Milestone, Operation, Owed, Pair, PairDetails, PairInfo, PairState, Preflight, PreflightDisk,
-    Progress, ReapError, ReapOptions, Reaped, ReapedPair, Remains, ShowError, StubdomReport, create, destroy,
-    is_alive, list, preflight, reap, show,
+    Canceller, Cause, CreateError, CreateStage, DestroyError, Destroyed, DiskDetails, Event, Findings,
+    ListError, MemoryNeed, Milestone, Operation, Owed, Pair, PairDetails, PairInfo, PairState, Preflight,
+    PreflightDisk, Progress, ReapError, ReapOptions, Reaped, ReapedPair, Remains, ShowError, StubdomReport,
+    create, destroy, is_alive, list, preflight, reap, show,
 };
 pub use logs::{ConsoleLogs, LogLine, LogSource, last_words};
 pub use proto::Stage;

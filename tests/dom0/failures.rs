@@ -7,6 +7,7 @@ use serde_json::Value;
 use stub_tests::guest::{Guest, image, image_cmdline, xen_console, xl};
 use stub_tests::kernel::crashing_kernel;
 use stub_tests::probe::Probe;
+use stub_tests::stamps::last;
 use stub_tests::stubctl::{self, Ran, stubctl};
 use stub_tests::wait_for;
 
@@ -119,19 +120,11 @@ fn a_stubdom_that_dies_ends_the_create_at_once() {
     let stubdom = error["stubdom"].as_u64().expect("its id");
     let console = xen_console();
     let find = |text: &str| {
-        let line = console.lines().rfind(|line| line.contains(text));
-        line.unwrap_or_else(|| panic!("no {text:?} on Xen's console:\n{console}")).to_owned()
+        last(&console, text).unwrap_or_else(|| panic!("no {text:?} on Xen's console:\n{console}"))
     };
     let (death, told) = (find(&format!("Domain {stubdom} (vcpu#0) crashed")), find("key 'g' pressed"));
-    println!("{death}\n{told}");
-    println!("figure: told {:.2} s after the death, by Xen's time stamps", stamp(&told) - stamp(&death));
+    println!("figure: told {:.2} s after the death, by Xen's time stamps", (told - death).as_secs_f64());
     probe.assert_restored();
-}
-
-/// The time in `(XEN) [  123.456789] …`.
-fn stamp(line: &str) -> f64 {
-    let inside = line.split('[').nth(1).and_then(|rest| rest.split(']').next());
-    inside.and_then(|text| text.trim().parse().ok()).unwrap_or_else(|| panic!("no stamp in {line}"))
 }
 
 #[test]
@@ -151,7 +144,9 @@ fn a_name_that_is_taken_is_refused_and_the_first_lives_on() {
 fn a_stubdom_that_never_becomes_ready_ends_at_the_deadline() {
     let error = fails(&Guest::new().with("stubdomain_timeout = 1"));
     assert_eq!(error["code"], "timed-out");
-    says(&error, "was not seen within 1 s");
+    // It boots, which prolongs the wait up to four times.
+    let words = error["causes"].to_string();
+    assert!((1..=4).any(|seconds| words.contains(&format!("was not seen within {seconds} s"))), "{error:#}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::json;
 use stub_tests::guest::{Guest, image};
-use stub_tests::kernel::ready_kernel;
+use stub_tests::kernel::ready_image;
 use stub_tests::probe::Probe;
 use stub_tests::stubctl::{self, Ran, stubctl};
 use stub_tests::wait_for;
@@ -194,25 +194,10 @@ fn a_shell_that_knows_xens_own_page_only_is_served_in_its_order() {
     probe.assert_restored();
 }
 
-/// An image whose kernel is all of it, and wants its arguments in one node.
-fn kernel_only() -> tempfile::TempDir {
-    let image = tempfile::tempdir().expect("a directory");
-    let kernel = image.path().join("kernel");
-    fs::write(&kernel, ready_kernel()).expect("written");
-    let sum = must("sha256sum", &[&kernel.display().to_string()]);
-    let manifest = json!({
-        "protocol": proto::PROTOCOL, "kind": "kernel-only", "arguments": "dmargs", "xen": "4.17", "qemu": "none",
-        "kernel": "ready", "rootfs": "none", "cmdline": "", "min_memory_mib": 32,
-        "digests": { "kernel": sum.split(' ').next() }, "contents": [],
-    });
-    fs::write(image.path().join("manifest.json"), manifest.to_string()).expect("written");
-    image
-}
-
 #[test]
 fn a_kernel_that_is_the_whole_image_gets_its_arguments_in_one_node() {
     let probe = Probe::take();
-    let image = kernel_only();
+    let image = ready_image();
     let guest = Guest::new().with(&format!("stubdomain_image = \"{}\"", image.path().display()));
     let (domid, stubdom) = stubctl::create_running(&guest);
     // It says so itself: what it read is on its console.

@@ -64,16 +64,11 @@ fn reap() {
     assert!(again.stdout.contains("nothing is left"), "{again:?}");
 }
 
-#[test]
-fn a_create_that_is_killed_at_any_point_is_reaped() {
-    let probe = Probe::take();
-    let guest = Guest::new();
-    let config = guest.config().display().to_string();
-    let points = points(&["create", &config]);
-    stubctl::destroy(&guest);
-    probe.assert_restored();
-    for at in chosen(&points) {
-        let (run, last) = stop_at(&["create", &config], at);
+/// Kills a run at each chosen one of its points; `before` each, and a reap pays for what it left.
+fn kill_at(chosen: &[usize], args: &[&str], probe: &Probe, before: impl Fn()) {
+    for &at in chosen {
+        before();
+        let (run, last) = stop_at(args, at);
         run.signal("KILL");
         run.finish();
         println!("killed at point {at}, after {last}");
@@ -83,21 +78,26 @@ fn a_create_that_is_killed_at_any_point_is_reaped() {
 }
 
 #[test]
+fn a_create_that_is_killed_at_any_point_is_reaped() {
+    let probe = Probe::take();
+    let guest = Guest::new();
+    let config = guest.config().display().to_string();
+    let points = points(&["create", &config]);
+    stubctl::destroy(&guest);
+    probe.assert_restored();
+    kill_at(&chosen(&points), &["create", &config], &probe, || {});
+}
+
+#[test]
 fn a_destroy_that_is_killed_at_any_point_is_reaped() {
     let probe = Probe::take();
     let guest = Guest::new();
     stubctl::create_running(&guest);
     let points = points(&["destroy", &guest.name]);
     probe.assert_restored();
-    for at in chosen(&points) {
+    kill_at(&chosen(&points), &["destroy", &guest.name], &probe, || {
         stubctl::create_running(&guest);
-        let (run, last) = stop_at(&["destroy", &guest.name], at);
-        run.signal("KILL");
-        run.finish();
-        println!("killed at point {at}, after {last}");
-        reap();
-        probe.assert_restored();
-    }
+    });
 }
 
 #[test]

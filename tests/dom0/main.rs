@@ -4,7 +4,9 @@
 mod confined;
 mod create;
 mod deaths;
+mod endurance;
 mod failures;
+mod faults;
 mod foreign;
 mod front;
 mod handles;

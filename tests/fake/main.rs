@@ -8,11 +8,13 @@ mod order;
 mod reap;
 mod supervisor;
 mod sweep;
+mod waits;
 
+use std::cell::Cell;
 use std::path::Path;
 
 use libstub::host::fake::{Behaviour, FakeHost};
-use libstub::{CreateError, GuestConfig, Journal, Name, Pair};
+use libstub::{CreateError, GuestConfig, Journal, Name, Pair, ReapError, ReapOptions, Reaped};
 use proto::manifest::{Arguments, Kind, Manifest};
 
 /// A host in memory, a journal, and a config whose files exist.
@@ -21,6 +23,13 @@ struct Bench {
     journal: Journal,
     config: GuestConfig,
     directory: tempfile::TempDir,
+    /// How many calls the faulty part of a test made.
+    made: Cell<usize>,
+}
+
+/// Thousands of records are synced to disk here: in memory, where there is such a disk.
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory")
 }
 
 impl Bench {
@@ -31,16 +40,7 @@ impl Bench {
 
     /// A pair with these lines about its image, where DIR is a directory that holds an image's files.
     fn with(behaviour: Behaviour, image: &str) -> Self {
-        Self::below(&std::env::temp_dir(), behaviour, image)
-    }
-
-    /// The same for many pairs, whose records cost no disk any time.
-    fn in_memory(behaviour: Behaviour) -> Self {
-        Self::below(Path::new("/dev/shm"), behaviour, "stubdomain_image = \"DIR\"")
-    }
-
-    fn below(directory: &Path, behaviour: Behaviour, image: &str) -> Self {
-        let directory = tempfile::tempdir_in(directory).expect("a directory");
+        let directory = directory();
         let at = |name: &str| directory.path().join(name);
         for name in ["kernel", "ramdisk", "rootfs.img", "disk"] {
             std::fs::write(at(name), [0; 512]).expect("a file");
@@ -53,9 +53,9 @@ impl Bench {
             disk.display()
         );
         let config = GuestConfig::parse(&text, Path::new("g.cfg")).expect("a valid config");
-        let journal = Journal::new(at("journal"));
         let host = FakeHost::new(behaviour).expect("a fake host");
-        Self { host, journal, config, directory }
+        let journal = Journal::new(at("journal")).counted(&host);
+        Self { host, journal, config, directory, made: Cell::default() }
     }
 
     fn create(&self) -> Result<Pair, CreateError> {
@@ -68,6 +68,24 @@ impl Bench {
         let name = Name::new("g").expect("a name");
         let operation = libstub::destroy(Box::new(self.host.clone()), self.journal.clone(), name);
         operation.expect("an event loop").wait(|_| {}).expect("an event loop")
+    }
+
+    fn try_reap(&self, dry_run: bool) -> Result<Reaped, ReapError> {
+        let options = ReapOptions { name: None, dry_run };
+        let operation = libstub::reap(Box::new(self.host.clone()), self.journal.clone(), options);
+        operation.expect("an event loop").wait(|_| {}).expect("an event loop")
+    }
+
+    fn reap(&self, dry_run: bool) -> Reaped {
+        self.try_reap(dry_run).expect("reaped")
+    }
+
+    /// Removes what a reap has moved out of the way: it is kept for people.
+    fn forget_damaged(&self) {
+        let files = std::fs::read_dir(self.journal.directory()).expect("a journal").flatten();
+        for file in files.filter(|file| file.file_name().to_string_lossy().contains(".damaged.")) {
+            std::fs::remove_file(file.path()).expect("removed");
+        }
     }
 
     /// The file of the pair's record.

@@ -46,6 +46,7 @@ fn options() -> SupervisorOptions {
 
 /// A supervisor that is driven as a program drives it: by its descriptor and its deadline.
 struct Driven {
+    process: FakeHost,
     supervisor: Supervisor,
     poll: Poll,
     told: Vec<Report>,
@@ -54,11 +55,12 @@ struct Driven {
 impl Driven {
     fn start(bench: &Bench, options: SupervisorOptions) -> Result<Self, SupervisorError> {
         let process = bench.host.another_process().expect("a handle");
-        let supervisor = Supervisor::start(opener(&process), bench.journal.clone(), options)?;
+        let journal = bench.journal.clone().counted(&process);
+        let supervisor = Supervisor::start(opener(&process), journal, options)?;
         let poll = Poll::new().expect("a poll");
         let fd = std::os::fd::AsRawFd::as_raw_fd(&supervisor);
         poll.registry().register(&mut SourceFd(&fd), Token(0), Interest::READABLE).expect("registered");
-        Ok(Self { supervisor, poll, told: Vec::new() })
+        Ok(Self { process, supervisor, poll, told: Vec::new() })
     }
 
     /// Drives it until `done`, which is given each report.
@@ -253,7 +255,7 @@ fn a_pair_that_does_not_come_up_again_is_given_up_too() {
     let limit = RestartLimit { count: 1, within: Duration::from_secs(600) };
     let (bench, made, mut driven) =
         pair(all(Action::Restart), SupervisorOptions { restarts: limit, ..options() });
-    bench.host.behave(Behaviour::Panic);
+    bench.host.turn(Behaviour::Panic);
     bench.host.shut_down(made.guest, ShutdownReason::Reboot);
     driven.until("its removal", removed);
     let failed = driven.told.iter().find_map(|report| match &report.what {
@@ -403,8 +405,9 @@ fn dies_at(bench: &Bench, guest: DomId, reason: ShutdownReason, at: usize, over:
     let deadline = Instant::now() + PATIENCE;
     loop {
         assert!(Instant::now() < deadline, "call {at}: {:#?}", driven.told);
-        if bench.host.calls().len() >= at {
+        if bench.host.calls().len() + 1 >= at {
             // Its threads may be on their way still; they make no call any more.
+            driven.process.kill();
             drop(driven);
             bench.host.fail(Fault::None);
             return true;
@@ -440,7 +443,7 @@ fn at_every_point(run: impl Fn(usize) -> bool + Sync) -> usize {
 fn whenever_a_supervisor_dies_the_next_one_ends_what_it_began() {
     quietly(|| {
         let points = at_every_point(|at| {
-            let bench = Bench::in_memory(Behaviour::Ready);
+            let bench = Bench::new(Behaviour::Ready);
             let made = bench.create().expect("created");
             if !dies_at(&bench, made.guest, ShutdownReason::Poweroff, at, removed) {
                 return false;
@@ -462,7 +465,7 @@ fn whenever_a_supervisor_dies_the_next_one_ends_what_it_began() {
 fn whenever_a_supervisor_dies_in_a_restart_the_next_one_has_the_guest_run_once() {
     quietly(|| {
         let points = at_every_point(|at| {
-            let mut bench = Bench::in_memory(Behaviour::Ready);
+            let mut bench = Bench::new(Behaviour::Ready);
             bench.config.stubdom.timeout = Duration::from_secs(60);
             let made = bench.create().expect("created");
             if !dies_at(&bench, made.guest, ShutdownReason::Reboot, at, restarted) {
@@ -496,7 +499,7 @@ fn whenever_a_supervisor_dies_in_a_restart_the_next_one_has_the_guest_run_once()
 #[test]
 fn a_restart_that_a_stop_interrupts_is_left_to_the_next_one() {
     let (bench, made, mut driven) = pair(all(Action::Restart), options());
-    bench.host.behave(Behaviour::Silence);
+    bench.host.turn(Behaviour::Silence);
     bench.host.shut_down(made.guest, ShutdownReason::Reboot);
     driven.until("its restart", |report| matches!(report.what, Happening::Restarting { .. }));
     driven.during(Duration::from_millis(200));
@@ -504,7 +507,7 @@ fn a_restart_that_a_stop_interrupts_is_left_to_the_next_one() {
     assert_eq!(bench.host.remains(), Vec::<String>::new(), "what was begun is undone");
     let (pairs, _) = libstub::list(&bench.host, &bench.journal).expect("listed");
     assert_eq!(pairs[0].state, PairState::Restarting);
-    bench.host.behave(Behaviour::Ready);
+    bench.host.turn(Behaviour::Ready);
     let mut next = Driven::start(&bench, options()).expect("nobody else");
     next.until("its restart", restarted);
     bench.destroy().expect("destroyed");
@@ -513,7 +516,7 @@ fn a_restart_that_a_stop_interrupts_is_left_to_the_next_one() {
 #[test]
 fn a_pair_about_to_be_restarted_is_no_remains_and_its_name_is_taken() {
     let (bench, made, mut driven) = pair(all(Action::Restart), options());
-    bench.host.behave(Behaviour::Panic);
+    bench.host.turn(Behaviour::Panic);
     bench.host.shut_down(made.guest, ShutdownReason::Reboot);
     driven.until("a failure", |report| matches!(report.what, Happening::Failed { .. }));
     let reaped = bench.reap(false);
@@ -529,12 +532,12 @@ fn a_pair_about_to_be_restarted_is_no_remains_and_its_name_is_taken() {
 #[test]
 fn a_pair_that_waits_for_its_restart_can_be_destroyed() {
     let (bench, made, mut driven) = pair(all(Action::Restart), options());
-    bench.host.behave(Behaviour::Panic);
+    bench.host.turn(Behaviour::Panic);
     bench.host.shut_down(made.guest, ShutdownReason::Reboot);
     driven.until("a failure", |report| matches!(report.what, Happening::Failed { .. }));
     bench.destroy().expect("destroyed");
     driven.until("its end", |report| report.what == Happening::Forgotten);
-    bench.host.behave(Behaviour::Ready);
+    bench.host.turn(Behaviour::Ready);
     driven.during(Duration::from_millis(100));
     assert_eq!(bench.remains(), Vec::<String>::new());
 }
@@ -552,7 +555,7 @@ fn what_cannot_be_removed_is_tried_again_until_it_can() {
 
 /// A bench with one pair of its own, and `beside` others that only its journal and its list of domains have.
 fn crowd(beside: usize) -> (Bench, Pair) {
-    let bench = Bench::in_memory(Behaviour::Ready);
+    let bench = Bench::new(Behaviour::Ready);
     let made = bench.create().expect("created");
     let record = std::fs::read_to_string(bench.record()).expect("a record");
     let mut record: serde_json::Value = serde_json::from_str(&record).expect("JSON");

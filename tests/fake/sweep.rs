@@ -1,83 +1,171 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Whatever call fails, nothing is left, or what is left is owed and paid by the next destroy.
+//! Whatever call fails, and however, nothing is left, or what is left is owed and paid by the next reap.
+//!
+//! A call is one to the host, or an access to a file of the journal.
 
-use libstub::host::fake::{Behaviour, Fault};
-use libstub::{Cause, DestroyError};
+use libstub::host::fake::{Behaviour, Failure, Fault};
+use libstub::{Cause, DestroyError, ReapError};
 
 use super::Bench;
 
-/// Creates with a fault at the n-th call, for every n, until a create makes fewer calls; gives their number.
-fn sweep(fault: impl Fn(usize) -> Fault) -> usize {
-    for at in 1.. {
-        let bench = Bench::new(Behaviour::Ready);
-        bench.host.fail(fault(at));
-        let result = bench.create();
-        let made = bench.host.calls().len();
-        bench.host.fail(Fault::None);
-        match result {
-            // Some calls only help to explain a failure, or are hints: a create survives them.
-            Ok(_) => drop(bench.destroy().expect("destroyed")),
-            Err(error) => assert!(error.owed.is_empty(), "call {at}: {error:?}"),
-        }
-        assert_eq!(bench.remains(), Vec::<String>::new(), "call {at}");
-        if made < at {
-            println!("{} points of failure", at - 1);
-            return at - 1;
+/// Does something on a new bench with a fault at the n-th call, for every n, until it makes fewer calls, and that for
+/// every kind of failure; tells the number of points.
+fn sweep(
+    what: &str,
+    fault: impl Fn(usize) -> Fault,
+    prepare: impl Fn(&Bench),
+    run: impl Fn(&Bench, Failure, &str),
+) {
+    let mut points = 0;
+    for failure in Failure::ALL {
+        for at in 1.. {
+            let bench = Bench::new(Behaviour::Ready);
+            prepare(&bench);
+            bench.host.fail_with(fault(at), failure);
+            let place = format!("{failure:?} at call {at}");
+            run(&bench, failure, &place);
+            assert_eq!(bench.remains(), Vec::<String>::new(), "{place}");
+            if !bench.reached(at) {
+                assert!(at > 10, "hardly a call was made");
+                points += at - 1;
+                break;
+            }
         }
     }
-    0
+    println!("{what}: {points} points of failure, {} kinds", Failure::ALL.len());
+}
+
+impl Bench {
+    /// Whether the faulty part made this call, while its fault was set.
+    fn reached(&self, at: usize) -> bool {
+        self.made.get() >= at
+    }
+
+    /// Ends the faulty part: from here on all calls succeed.
+    fn mend(&self) {
+        self.made.set(self.host.calls().len());
+        self.host.fail(Fault::None);
+    }
+
+    /// Pays what is owed, and ends the pair if it still runs.
+    fn pay(&self, place: &str) {
+        let reaped = self.reap(false);
+        assert!(reaped.pairs.iter().all(|pair| pair.owed.is_empty()), "{place}: {reaped:?}");
+        match self.destroy() {
+            Ok(_) | Err(DestroyError::NoSuchPair(_)) => {}
+            Err(error) => panic!("{place}: {error:?}"),
+        }
+    }
+}
+
+fn create(bench: &Bench, failure: Failure, place: &str) {
+    let result = bench.create();
+    bench.mend();
+    match result {
+        // Some calls only help to explain a failure, or are hints: a create survives them.
+        Ok(_) => drop(bench.destroy().expect("destroyed")),
+        // Without xenstored the domains go, and what only xenstored can remove is owed.
+        Err(error) if failure == Failure::StoreLost => {
+            let domains = |what: &str| what.starts_with("guest") || what.starts_with("stubdom");
+            assert!(!error.owed.iter().any(|owed| domains(&owed.what)), "{place}: {error:?}");
+            bench.pay(place);
+        }
+        Err(error) => assert!(error.owed.is_empty(), "{place}: {error:?}"),
+    }
 }
 
 #[test]
 fn a_create_that_fails_at_any_call_leaves_nothing() {
-    assert!(sweep(Fault::Once) > 30, "hardly a call was made");
+    sweep("create", Fault::Once, |_| (), create);
 }
 
 #[test]
 fn a_create_that_loses_the_answer_of_any_call_leaves_nothing() {
-    assert!(sweep(Fault::After) > 30, "hardly a call was made");
+    sweep("create, answers lost", Fault::After, |_| (), create);
 }
 
 #[test]
-fn what_a_host_that_stays_broken_owes_is_paid_by_a_later_destroy() {
-    let probe = Bench::new(Behaviour::Ready);
-    probe.create().expect("created");
-    let calls = probe.host.calls().len();
-    for at in 1..=calls {
-        let bench = Bench::new(Behaviour::Ready);
-        bench.host.fail(Fault::From(at));
-        let error = bench.create().expect_err("all calls fail from here on");
-        bench.host.fail(Fault::None);
-        if error.owed.is_empty() {
-            assert_eq!(bench.remains(), Vec::<String>::new(), "from call {at}: {error:?}");
-            continue;
-        }
-        bench.destroy().unwrap_or_else(|error| panic!("from call {at}: {error:?}"));
-        assert_eq!(bench.remains(), Vec::<String>::new(), "from call {at}");
+fn what_a_host_that_stays_broken_owes_is_paid_later() {
+    sweep(
+        "create, broken from there on",
+        Fault::From,
+        |_| (),
+        |bench, _, place| {
+            let result = bench.create();
+            bench.mend();
+            match result {
+                Err(error) if error.owed.is_empty() => {
+                    assert_eq!(bench.remains(), Vec::<String>::new(), "{place}: {error:?}");
+                }
+                _ => bench.pay(place),
+            }
+        },
+    );
+}
+
+fn destroy(bench: &Bench, _: Failure, place: &str) {
+    let result = bench.destroy();
+    bench.mend();
+    match result {
+        Ok(_) => assert_eq!(bench.remains(), Vec::<String>::new(), "{place}"),
+        Err(DestroyError::Owed { .. } | DestroyError::Journal(_)) => match bench.destroy() {
+            Ok(_) | Err(DestroyError::NoSuchPair(_)) => {}
+            Err(error) => panic!("{place}: the second try fails: {error:?}"),
+        },
+        Err(error) => panic!("{place}: {error:?}"),
     }
-    println!("{calls} points of failure");
+}
+
+fn running(bench: &Bench) {
+    bench.create().expect("created");
 }
 
 #[test]
 fn a_destroy_that_fails_at_any_call_can_be_done_again() {
-    for at in 1.. {
-        let bench = Bench::new(Behaviour::Ready);
-        bench.create().expect("created");
-        bench.host.fail(Fault::Once(at));
-        let first = bench.destroy();
-        let made = bench.host.calls().len();
-        bench.host.fail(Fault::None);
-        match first {
-            Ok(_) => {}
-            Err(DestroyError::Owed { .. }) => drop(bench.destroy().expect("the second try pays")),
-            Err(error) => panic!("call {at}: {error:?}"),
-        }
-        assert_eq!(bench.remains(), Vec::<String>::new(), "call {at}");
-        if made < at {
-            println!("{} points of failure", at - 1);
-            return;
-        }
+    sweep("destroy", Fault::Once, running, destroy);
+}
+
+#[test]
+fn a_destroy_that_loses_the_answer_of_any_call_can_be_done_again() {
+    sweep("destroy, answers lost", Fault::After, running, destroy);
+}
+
+#[test]
+fn a_destroy_on_a_host_that_stays_broken_can_be_done_again() {
+    sweep("destroy, broken from there on", Fault::From, running, destroy);
+}
+
+fn reap(bench: &Bench, _: Failure, place: &str) {
+    let result = bench.try_reap(false);
+    bench.mend();
+    if let Err(error) = result {
+        assert!(matches!(error, ReapError::Host(_) | ReapError::Journal(_)), "{place}: {error:?}");
     }
+    bench.reap(false);
+    bench.forget_damaged();
+}
+
+#[test]
+fn a_reap_that_fails_at_any_call_is_finished_by_the_next() {
+    let unfinished = |bench: &Bench| {
+        running(bench);
+        bench.host.fail_with(Fault::From(4), Failure::StoreLost);
+        bench.destroy().expect_err("xenstored is gone");
+        bench.host.fail(Fault::None);
+    };
+    sweep("reap of a destroy that did not end", Fault::Once, unfinished, reap);
+    let orphan = |bench: &Bench| {
+        running(bench);
+        std::fs::remove_file(bench.record()).expect("its record is lost");
+    };
+    sweep("reap of an orphan", Fault::Once, orphan, reap);
+    let damaged = |bench: &Bench| {
+        running(bench);
+        std::fs::write(bench.record(), "{").expect("damaged");
+    };
+    sweep("reap of a damaged record", Fault::Once, damaged, reap);
+    sweep("reap of a damaged record, answers lost", Fault::After, damaged, reap);
+    sweep("reap of a damaged record, broken from there on", Fault::From, damaged, reap);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! PV kernels for tests: one dies at its first instruction, one is a whole stubdomain without QEMU.
 
+use std::fs;
+use std::process::Command;
+
 /// Where Linux has its kernel as well.
 const BASE: u64 = 0xffff_ffff_8000_0000;
 const ENTRY: u64 = BASE + 0x100_0000;
@@ -19,6 +22,25 @@ pub fn crashing_kernel() -> Vec<u8> {
 /// A kernel that shows what `image/dmargs` holds on its console, writes the ready key, and sleeps.
 pub fn ready_kernel() -> Vec<u8> {
     kernel(READY)
+}
+
+/// An image whose kernel is all of it, and wants its arguments in one node.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn ready_image() -> tempfile::TempDir {
+    let image = tempfile::tempdir().expect("a directory");
+    let kernel = image.path().join(proto::manifest::KERNEL);
+    fs::write(&kernel, ready_kernel()).expect("written");
+    let sum = Command::new("sha256sum").arg(&kernel).output().expect("sha256sum");
+    let sum = String::from_utf8_lossy(&sum.stdout).into_owned();
+    let manifest = serde_json::json!({
+        "protocol": proto::PROTOCOL, "kind": "kernel-only", "arguments": "dmargs", "xen": xen_sys::BUILT_FOR,
+        "qemu": "none", "kernel": "ready", "rootfs": "none", "cmdline": "", "min_memory_mib": 32,
+        "digests": { "kernel": sum.split(' ').next() }, "contents": [],
+    });
+    fs::write(image.path().join(proto::manifest::FILE), manifest.to_string()).expect("written");
+    image
 }
 
 /// An ELF file of this code, and the notes that make it a PV kernel (xen/elfnote.h).

@@ -5,6 +5,9 @@
 pub mod guest;
 pub mod kernel;
 pub mod probe;
+pub mod program;
+pub mod report;
+pub mod stamps;
 pub mod stepper;
 pub mod stubctl;
 

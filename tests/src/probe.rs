@@ -86,11 +86,23 @@ impl Probe {
         self.assert_restored_but_for_pages(0);
     }
 
+    /// What is left of what happened since, once all has settled; nothing if the host is as it was.
+    pub fn left(&self) -> Option<String> {
+        self.settled(0).err()
+    }
+
     /// The same when Xen itself is known to keep up to this many pages.
     ///
     /// # Panics
     /// When the host is not as it was, with the differences.
     pub fn assert_restored_but_for_pages(&self, kept: u64) {
+        if let Err(differences) = self.settled(kept) {
+            panic!("the host is not as before:\n{differences}");
+        }
+    }
+
+    /// Waits until the host is as it was, or for the differences to stay.
+    fn settled(&self, kept: u64) -> Result<(), String> {
         let deadline = Instant::now() + SETTLE;
         let restored = |now: &Self| {
             self.lines.iter().all(|(what, lines)| now.lines.get(what) == Some(lines))
@@ -101,7 +113,7 @@ impl Probe {
             std::thread::sleep(Duration::from_millis(50));
             now = Self::look();
         }
-        assert!(restored(&now), "the host is not as before:\n{}", self.differences(&now));
+        if restored(&now) { Ok(()) } else { Err(self.differences(&now)) }
     }
 
     fn differences(&self, now: &Self) -> String {

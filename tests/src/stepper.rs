@@ -11,10 +11,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use serde_json::Value;
 
+use crate::stubctl::Ran;
 use crate::wait_for;
 
 /// How many messages a socket takes that is made from now on, beside the one that is always taken.
 const QUEUE: &str = "/proc/sys/net/unix/max_dgram_qlen";
+
+/// What it says on its standard output.
+const OUTPUT: &str = "out";
 
 /// Where the kernel keeps a sender whose peer takes no more.
 const FULL: &str = "unix_wait_for_peer";
@@ -25,7 +29,7 @@ pub struct Stepper {
     child: Child,
     log: UnixDatagram,
     ended: bool,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Stepper {
@@ -45,11 +49,11 @@ impl Stepper {
             .args(["-vv", "--log-format", "json"])
             .args(args)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(fs::File::create(directory.path().join(OUTPUT)).expect("a file"))
             .stderr(OwnedFd::from(sender))
             .spawn()
             .expect("stubctl in PATH");
-        Self { child, log, ended: false, _directory: directory }
+        Self { child, log, ended: false, directory }
     }
 
     /// Lets it go on to its next call, and gives what it logged; `None` when it ended.
@@ -92,6 +96,30 @@ impl Stepper {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", signal, &pid]).status();
         sent.expect("kill in PATH");
+    }
+
+    /// Lets it run until it is about to make this call.
+    ///
+    /// # Panics
+    /// When it ends before.
+    pub fn run_to(&mut self, call: &str) {
+        while let Some(event) = self.step() {
+            if is_point(&event) && event["fields"]["call"] == call {
+                return;
+            }
+        }
+        panic!("it ended before any {call}");
+    }
+
+    /// Lets it run to its end, and gives its exit status with what it said on its standard output.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub fn end(mut self) -> Ran {
+        while self.step().is_some() {}
+        let status = self.child.wait().expect("its status").code().unwrap_or(-1);
+        let stdout = fs::read_to_string(self.directory.path().join(OUTPUT)).expect("its output");
+        Ran { status, stdout, stderr: String::new() }
     }
 
     /// Lets it run to its end.

@@ -99,15 +99,22 @@ pub(crate) struct TestBinary {
 /// Builds test binaries, chosen by cargo's own arguments, and says where they are.
 pub(crate) fn tests(xen: Xen, name: &str, args: &[&str]) -> Result<Vec<TestBinary>> {
     packages::ensure(&[packages::BUILD])?;
-    let out = step::output(
-        name,
-        cargo(xen)?.args(["test", "--no-run", "--message-format=json-render-diagnostics"]).args(args),
-    )?;
+    built(xen, name, &[&["test", "--no-run"], args].concat(), |profile| profile["test"] == true)
+}
+
+/// The programs that a cargo command built.
+fn built(
+    xen: Xen,
+    name: &str,
+    args: &[&str],
+    wanted: impl Fn(&serde_json::Value) -> bool,
+) -> Result<Vec<TestBinary>> {
+    let out = step::output(name, cargo(xen)?.args(args).arg("--message-format=json-render-diagnostics"))?;
     let mut binaries = Vec::new();
     for message in out.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
         let executable = message["executable"].as_str();
         if let (Some("compiler-artifact"), Some(path)) = (message["reason"].as_str(), executable)
-            && message["profile"]["test"] == true
+            && wanted(&message["profile"])
         {
             let name = message["target"]["name"].as_str().context("a target without a name")?.to_owned();
             binaries.push(TestBinary { name, path: PathBuf::from(path) });
@@ -115,6 +122,13 @@ pub(crate) fn tests(xen: Xen, name: &str, args: &[&str]) -> Result<Vec<TestBinar
     }
     binaries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(binaries)
+}
+
+/// Builds a program of `tests/bench/`, and says where it is.
+pub(crate) fn benches(xen: Xen, name: &str) -> Result<Vec<TestBinary>> {
+    packages::ensure(&[packages::BUILD])?;
+    let args = ["build", "--release", "--package", "stub-tests", "--features", "dom0", "--bench", name];
+    built(xen, &format!("build the bench {name}"), &args, |profile| profile["test"] == false)
 }
 
 /// Bytes of a file, for keys of what is made from it.

@@ -94,6 +94,11 @@ impl Which {
         Ok(Self { xen, kernel, format })
     }
 
+    /// The one with the minimal kernel.
+    pub(crate) fn as_minimal(self) -> Self {
+        Self { kernel: Kernel::Minimal, ..self }
+    }
+
     /// The one that is all ramdisk.
     pub(crate) fn as_ramdisk(self) -> Self {
         Self { format: Format::Ramdisk, ..self }

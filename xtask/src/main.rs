@@ -2,6 +2,7 @@
 //! Chores of the project, as `cargo xtask <chore>`. Depends on no other member: it runs cargo for them.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod cache;
 mod demo;
@@ -51,6 +52,8 @@ enum Chore {
         /// The disk
         file: PathBuf,
     },
+    /// Measure ours against upstream's in one dom0, into target/bench/
+    Bench(bench::Args),
     /// Formatting, lints, documentation and house rules
     Tidy,
     /// Check the commands that the documentation shows, and make the book into target/book/
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Chore::Dom0(command) => lab::command(&command),
         Chore::Image(args) => image::run(&args),
         Chore::Guest { file } => guest::chore(&file),
+        Chore::Bench(args) => bench::run(&args),
         Chore::Tidy => tidy::run(),
         Chore::Docs(args) => docs::run(&args),
         Chore::Deny => tidy::deny(),

@@ -23,8 +23,8 @@ const DEADLINE: u64 = 2400;
 /// The same with all points of the sweeps.
 const THOROUGH_DEADLINE: u64 = 36_000;
 
-/// The tests that start our image with another toolstack.
-const FOREIGN: &str = "foreign::";
+/// The tests that need an image which is all ramdisk: for another toolstack, or to be changed.
+const WITH_RAMDISK: [&str; 2] = ["foreign::", "faults::"];
 
 /// Where a page finds the disk of a Linux guest, as the demo does.
 const LINUX_DISK: &str = "/lab/put/guest.img";
@@ -122,7 +122,7 @@ fn dom0(args: &Args, filter: &str) -> Result<()> {
     let mut programs = build::release(xen)?;
     programs.extend(build::examples(xen)?);
     lab.install(&programs, &image::ensure(args.which)?);
-    if has_any(xen, &binaries, FOREIGN, filter)? {
+    if has_any(xen, &binaries, &WITH_RAMDISK, filter)? {
         lab.put_as(&image::ensure(args.which.as_ramdisk())?, "image-ramdisk");
     }
     let dir = tempfile::tempdir()?;
@@ -138,9 +138,11 @@ fn dom0(args: &Args, filter: &str) -> Result<()> {
 }
 
 /// Whether a wanted test of any binary is one of these.
-fn has_any(xen: Xen, binaries: &[TestBinary], these: &str, filter: &str) -> Result<bool> {
+fn has_any(xen: Xen, binaries: &[TestBinary], these: &[&str], filter: &str) -> Result<bool> {
     for binary in binaries {
-        if has_tests(xen, binary, |name| name.contains(these) && name.contains(filter))? {
+        if has_tests(xen, binary, |name| {
+            these.iter().any(|these| name.contains(these)) && name.contains(filter)
+        })? {
             return Ok(true);
         }
     }

@@ -113,7 +113,7 @@ pub(super) const ROWS: &[Key] = &[
     served("stubdomain_cmdline", "a string of at most 1023 bytes", "the image's",
         "a kernel command line in place of the image's"),
     served("stubdomain_memory", "as `memory`, 16 MiB to 64 GiB", "what the image asks for", "the stubdomain's memory"),
-    served("stubdomain_timeout", "seconds, 1 to 86400", "120", "how long QEMU may take to be ready"),
+    served("stubdomain_timeout", "seconds, 1 to 86400", "120", "how long QEMU may take to be ready, or to show progress: at most four times this in all"),
     later("device_model_stubdomain_seclabel", &[], "the stubdomain's XSM label"),
     ignored("device_model", AS_XL, "an old spelling of `device_model_override`"),
     ignored("device_model_args_pv", PV, "arguments for the QEMU of a PV guest"),

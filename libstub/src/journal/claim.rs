@@ -2,9 +2,9 @@
 //! The right to work on a name: one operation at a time, over all processes of the host.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
-use super::JournalError;
 use super::lock::{self, Right};
 use crate::config::Name;
 
@@ -15,11 +15,9 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    pub(super) fn take(directory: &Path, name: &Name) -> Result<Self, JournalError> {
-        let file = lock::open(directory)?;
-        if lock::take(&file, directory, Right::Claim(name))? {
-            return Ok(Self { _lock: file });
-        }
-        Err(JournalError::Busy(name.clone()))
+    /// Takes a name, unless somebody has it.
+    pub(super) fn take(file: &Path, name: &Name) -> io::Result<Option<Self>> {
+        let file = lock::open(file)?;
+        Ok(lock::take(&file, Right::Claim(name))?.then_some(Self { _lock: file }))
     }
 }

@@ -13,10 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-use super::{JournalError, io_error};
 use crate::config::Name;
-
-const FILE: &str = "lock";
 
 /// The first byte that stands for no claim.
 const NOT_CLAIMS: libc::off_t = 1 << 62;
@@ -56,19 +53,17 @@ impl Right<'_> {
 }
 
 /// Opens the lock file, which is made if there is none.
-pub(super) fn open(directory: &Path) -> Result<File, JournalError> {
-    let path = directory.join(FILE);
-    let open = File::options().create(true).truncate(false).read(true).write(true).open(&path);
-    open.map_err(|error| io_error("open", &path, error))
+pub(super) fn open(file: &Path) -> io::Result<File> {
+    File::options().create(true).truncate(false).read(true).write(true).open(file)
 }
 
 /// Takes a right, for as long as the file is open; whether it was free.
-pub(super) fn take(file: &File, directory: &Path, right: Right<'_>) -> Result<bool, JournalError> {
+pub(super) fn take(file: &File, right: Right<'_>) -> io::Result<bool> {
     // A lock of the open file, not of the process: two users in one process exclude each other as well.
     match fcntl(file, FcntlArg::F_OFD_SETLK(&right.lock(libc::F_WRLCK))) {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
-        Err(errno) => Err(io_error("lock", &directory.join(FILE), errno.into())),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -79,16 +74,13 @@ pub(super) fn give_back(file: &File, right: Right<'_>) {
 }
 
 /// Whether somebody has a right; leaves no file where there was none.
-pub(super) fn is_taken(directory: &Path, right: Right<'_>) -> Result<bool, JournalError> {
-    let path = directory.join(FILE);
-    let file = match File::open(&path) {
-        Ok(file) => file,
+pub(super) fn is_taken(file: &Path, right: Right<'_>) -> io::Result<bool> {
+    let file = match File::open(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(io_error("open", &path, error)),
+        file => file?,
     };
     let mut lock = right.lock(libc::F_WRLCK);
-    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))
-        .map_err(|errno| io_error("look at", &path, errno.into()))?;
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))?;
     Ok(lock.l_type != short(libc::F_UNLCK))
 }
 

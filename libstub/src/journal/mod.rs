@@ -8,6 +8,7 @@
 mod claim;
 mod lock;
 mod origin;
+mod record;
 mod supervision;
 
 use std::fs;
@@ -16,32 +17,33 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use uuid::Uuid;
-use xen_sys::{DomId, Kib};
 
 use crate::code::Code;
-use crate::config::{GuestConfig, Name};
+use crate::config::Name;
+#[cfg(feature = "fake")]
+use crate::host::fake::FakeHost;
 use crate::image::verify::{self, Verified};
 pub(crate) use claim::Claim;
 pub use origin::ImageOrigin;
 pub(crate) use origin::{DiskOrigin, Origin};
+pub(crate) use record::{DomainMark, Record};
 pub(crate) use supervision::Supervision;
 
-use crate::xenbus::VbdMark;
 use lock::Right;
+use record::{VERSION, parse};
 
 /// Where records are kept unless the caller says otherwise.
 pub const DIRECTORY: &str = "/var/lib/stubctl";
 
-/// The version of [`Record`] that this library writes and reads.
-const VERSION: u32 = 1;
+/// The file whose bytes are the locks of all rights.
+const LOCK: &str = "lock";
 
 /// The directory of records.
 #[derive(Debug, Clone)]
 pub struct Journal {
     directory: PathBuf,
+    #[cfg(feature = "fake")]
+    counted: Option<FakeHost>,
 }
 
 /// A record that could not be written, read or removed.
@@ -90,92 +92,22 @@ impl JournalError {
     }
 }
 
-/// Everything there is to know about a pair that was or is being made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
-    version: u32,
-    /// dom0's boot in which it was made: domain ids mean nothing in another.
-    pub(crate) boot_id: String,
-    pub(crate) name: Name,
-    pub(crate) guest: DomainMark,
-    pub(crate) stubdom: DomainMark,
-    pub(crate) memory: Kib,
-    pub(crate) vcpus: u32,
-    pub(crate) vbds: Vec<VbdMark>,
-    /// All that was left to do was to unpause the guest.
-    pub(crate) complete: bool,
-    /// Its removal has begun.
-    #[serde(default)]
-    pub(crate) ending: bool,
-    /// If it is found unfinished, it is not to be removed only but created again.
-    #[serde(default)]
-    pub(crate) again: bool,
-    /// When it was restarted, in seconds of this boot; the latest last.
-    #[serde(default)]
-    pub(crate) restarts: Vec<u64>,
-    /// What it is created from, again if need be: what its file says by now does not matter.
-    #[serde(default)]
-    config: Option<Value>,
-    #[serde(default)]
-    pub(crate) origin: Origin,
-}
-
-/// A domain as a record knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct DomainMark {
-    /// Chosen before the domain is created: it is what the domain is found by when its id was never recorded.
-    pub(crate) uuid: Uuid,
-    pub(crate) domid: Option<DomId>,
-}
-
-impl DomainMark {
-    pub(crate) fn new(uuid: Uuid) -> Self {
-        Self { uuid, domid: None }
-    }
-}
-
-impl Record {
-    /// A record of a pair of which nothing was made yet.
-    pub(crate) fn new(name: &Name, guest: Uuid, memory: Kib, vcpus: u32, boot_id: String) -> Self {
-        Self {
-            version: VERSION,
-            boot_id,
-            name: name.clone(),
-            guest: DomainMark::new(guest),
-            stubdom: DomainMark::new(Uuid::new_v4()),
-            memory,
-            vcpus,
-            vbds: Vec::new(),
-            complete: false,
-            ending: false,
-            again: false,
-            restarts: Vec::new(),
-            config: None,
-            origin: Origin::default(),
-        }
-    }
-
-    /// Keeps the config, with all that was set on top of its file.
-    pub(crate) fn keep_config(&mut self, config: &GuestConfig) {
-        self.config = serde_json::to_value(config).ok();
-    }
-
-    /// The config that was kept; none in a record of a release that kept none, or another kind.
-    pub(crate) fn config(&self) -> Option<GuestConfig> {
-        let config = GuestConfig::deserialize(self.config.as_ref()?).ok()?;
-        Some(GuestConfig { uuid: Some(self.guest.uuid), ..config })
-    }
-
-    /// Whether this record is of the same making of the pair: a stubdomain's uuid is new each time.
-    pub(crate) fn is_of(&self, stubdom: Uuid) -> bool {
-        self.stubdom.uuid == stubdom
-    }
-}
-
 impl Journal {
     /// Uses a directory; it is created when the first record is written.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into() }
+        Self {
+            directory: directory.into(),
+            #[cfg(feature = "fake")]
+            counted: None,
+        }
+    }
+
+    /// Its accesses to files are calls of this host: they are counted with its own, and fail like them.
+    #[cfg(feature = "fake")]
+    #[must_use]
+    pub fn counted(mut self, host: &FakeHost) -> Self {
+        self.counted = Some(host.clone());
+        self
     }
 
     /// The directory.
@@ -196,19 +128,22 @@ impl Journal {
 
     /// Whether an operation on a name is under way.
     pub(crate) fn is_claimed(&self, name: &Name) -> Result<bool, JournalError> {
-        lock::is_taken(&self.directory, Right::Claim(name))
+        self.is_taken(Right::Claim(name))
     }
 
     /// Takes a name for one operation; records are written under a claim only.
     pub(crate) fn claim(&self, name: &Name) -> Result<Claim, JournalError> {
+        let lock = self.directory.join(LOCK);
         self.make()?;
-        Claim::take(&self.directory, name)
+        let claim = self.access("lock", &lock, || Claim::take(&lock, name))?;
+        claim.ok_or_else(|| JournalError::Busy(name.clone()))
     }
 
     /// Makes the directory if there is none.
     pub(crate) fn make(&self) -> Result<(), JournalError> {
-        let make = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
-        make.map_err(|error| io_error("create", &self.directory, error))
+        self.access("create", &self.directory, || {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)
+        })
     }
 
     /// Writes a record, in place of an older one of its name.
@@ -237,29 +172,50 @@ impl Journal {
     /// Replaces a file as a whole, under the claim on this name.
     fn replace(&self, path: &Path, text: &[u8], name: &Name) -> Result<(), JournalError> {
         // Only the holder of the claim uses this name: what a killed process left is written over.
-        let unfinished = self.directory.join(format!(".{name}.new"));
-        fs::OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&unfinished)
-            .and_then(|mut file| {
-                file.write_all(text)?;
-                file.sync_data()
-            })
-            .and_then(|()| fs::rename(&unfinished, path))
-            .map_err(|error| io_error("write", path, error))
+        let unfinished = self.unfinished(name);
+        let written = self.access("write", path, || {
+            let mut options = fs::OpenOptions::new();
+            let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&unfinished)?;
+            file.write_all(text)?;
+            file.sync_data()
+        });
+        let replaced = written.and_then(|()| self.access("replace", path, || fs::rename(&unfinished, path)));
+        if replaced.is_err() {
+            // It holds what could not be written: on a full disk, room that somebody needs.
+            let _ = fs::remove_file(&unfinished);
+        }
+        replaced
     }
 
     /// Removes a record; one that is not there is no failure.
     pub(crate) fn end(&self, name: &Name, _: &Claim) -> Result<(), JournalError> {
-        let path = self.path(name);
-        match fs::remove_file(&path) {
-            Ok(()) => self.sync_directory(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(io_error("remove", &path, error)),
+        self.remove(&self.unfinished(name))?;
+        self.remove(&self.path(name))?;
+        self.sync_directory()
+    }
+
+    /// Removes the files that killed processes were about to write, for those of these names on which nobody works.
+    pub(crate) fn tidy(&self, wanted: impl Fn(&Name) -> bool) -> Result<(), JournalError> {
+        for path in self.files()? {
+            let name =
+                path.file_name().and_then(|name| name.to_str()?.strip_prefix('.')?.strip_suffix(".new"));
+            let Some(name) = name.and_then(|name| Name::new(name).ok()).filter(&wanted) else { continue };
+            match self.claim(&name) {
+                Err(JournalError::Busy(_)) => {}
+                claim => {
+                    let _claim = claim?;
+                    self.remove(&path)?;
+                }
+            }
         }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), JournalError> {
+        self.access("remove", path, || match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        })
     }
 
     /// Moves a damaged record out of the way, to a name that says so; gives that name, or none if it is mended or gone.
@@ -275,27 +231,22 @@ impl Journal {
         if !matches!(self.find(&name), Err(JournalError::Unreadable { .. })) {
             return Ok(None);
         }
-        fs::rename(record, &to).map_err(|error| io_error("move away", record, error))?;
+        self.access("move away", record, || fs::rename(record, &to))?;
         self.sync_directory()?;
         Ok(Some(to))
     }
 
     /// The record of a pair.
     pub(crate) fn find(&self, name: &Name) -> Result<Option<Record>, JournalError> {
-        read(&self.path(name))
+        self.read(&self.path(name))
     }
 
     /// All records that can be read, by name, and why the others cannot.
     pub(crate) fn all(&self) -> Result<(Vec<Record>, Vec<JournalError>), JournalError> {
-        let entries = match fs::read_dir(&self.directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
-            Err(error) => return Err(io_error("list", &self.directory, error)),
-        };
         let (mut records, mut unreadable) = (Vec::new(), Vec::new());
-        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        for path in self.files()? {
             if path.extension().is_some_and(|extension| extension == "json") {
-                match read(&path) {
+                match self.read(&path) {
                     Ok(record) => records.extend(record),
                     Err(error) => unreadable.push(error),
                 }
@@ -305,31 +256,48 @@ impl Journal {
         Ok((records, unreadable))
     }
 
+    /// All files of the directory; none if there is no directory.
+    fn files(&self) -> Result<Vec<PathBuf>, JournalError> {
+        self.access("list", &self.directory, || match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            entries => entries?.map(|entry| Ok(entry?.path())).collect(),
+        })
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<Record>, JournalError> {
+        let text = self.access("read", path, || match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            text => text.map(Some),
+        })?;
+        text.map(|text| parse(path, &text)).transpose()
+    }
+
     fn path(&self, name: &Name) -> PathBuf {
         self.directory.join(format!("{name}.json"))
     }
 
-    fn sync_directory(&self) -> Result<(), JournalError> {
-        fs::File::open(&self.directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(|error| io_error("sync", &self.directory, error))
+    fn unfinished(&self, name: &Name) -> PathBuf {
+        self.directory.join(format!(".{name}.new"))
     }
-}
 
-fn read(path: &Path) -> Result<Option<Record>, JournalError> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_error("read", path, error)),
-    };
-    let unreadable = |reason: String| JournalError::Unreadable { path: path.to_owned(), reason };
-    let value: Value = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
-    match value["version"].as_u64() {
-        Some(version) if version == u64::from(VERSION) => {}
-        Some(version) => return Err(JournalError::OtherVersion { path: path.to_owned(), version }),
-        None => return Err(unreadable("it has no version".to_owned())),
+    fn sync_directory(&self) -> Result<(), JournalError> {
+        self.access("sync", &self.directory, || fs::File::open(&self.directory)?.sync_all())
     }
-    serde_json::from_value(value).map(Some).map_err(|error| unreadable(error.to_string()))
+
+    /// Does something with a file; all that the journal does on disk goes through here.
+    fn access<T>(
+        &self,
+        action: &'static str,
+        path: &Path,
+        access: impl FnOnce() -> io::Result<T>,
+    ) -> Result<T, JournalError> {
+        #[cfg(feature = "fake")]
+        let access = || match &self.counted {
+            Some(host) => host.disk(&format!("{action} {}", path.display()), access),
+            None => access(),
+        };
+        access().map_err(|error| io_error(action, path, error))
+    }
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> JournalError {
@@ -338,6 +306,9 @@ fn io_error(action: &'static str, path: &Path, source: io::Error) -> JournalErro
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+    use xen_sys::Kib;
+
     use super::*;
 
     fn record(name: &str) -> Record {

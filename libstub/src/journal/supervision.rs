@@ -2,29 +2,23 @@
 //! The right to look after pairs: each pair has one supervisor at most, and all others have one for the rest.
 
 use std::fs::File;
-use std::path::PathBuf;
 
 use super::lock::{self, Right};
-use super::{Journal, JournalError};
+use super::{Journal, JournalError, LOCK};
 use crate::config::Name;
 
 /// The pairs that this process looks after; with its death, or when this is dropped, others may.
 #[derive(Debug)]
 pub(crate) struct Supervision {
-    directory: PathBuf,
+    journal: Journal,
     /// One descriptor, however many pairs.
     file: File,
 }
 
 impl Supervision {
-    pub(super) fn new(journal: &Journal) -> Result<Self, JournalError> {
-        journal.make()?;
-        Ok(Self { file: lock::open(&journal.directory)?, directory: journal.directory.clone() })
-    }
-
     /// Takes a pair, unless another process has it.
     pub(crate) fn take(&self, name: &Name) -> Result<bool, JournalError> {
-        lock::take(&self.file, &self.directory, Right::Supervise(name))
+        self.right(Right::Supervise(name))
     }
 
     /// Lets others have a pair.
@@ -34,24 +28,36 @@ impl Supervision {
 
     /// Becomes the one that takes whatever pair there is.
     pub(crate) fn take_all(&self) -> Result<bool, JournalError> {
-        lock::take(&self.file, &self.directory, Right::SuperviseAll)
+        self.right(Right::SuperviseAll)
+    }
+
+    fn right(&self, right: Right<'_>) -> Result<bool, JournalError> {
+        self.journal.access("lock", &self.journal.directory.join(LOCK), || lock::take(&self.file, right))
     }
 }
 
 impl Journal {
     /// For a process that wants to look after pairs.
     pub(crate) fn supervision(&self) -> Result<Supervision, JournalError> {
-        Supervision::new(self)
+        self.make()?;
+        let path = self.directory.join(LOCK);
+        let file = self.access("open", &path, || lock::open(&path))?;
+        Ok(Supervision { journal: self.clone(), file })
     }
 
     /// Whether somebody looks after a pair.
     pub(crate) fn is_supervised(&self, name: &Name) -> Result<bool, JournalError> {
-        lock::is_taken(&self.directory, Right::Supervise(name))
+        self.is_taken(Right::Supervise(name))
     }
 
     /// Whether somebody looks after whatever pair there is.
     pub(crate) fn has_supervisor(&self) -> Result<bool, JournalError> {
-        lock::is_taken(&self.directory, Right::SuperviseAll)
+        self.is_taken(Right::SuperviseAll)
+    }
+
+    pub(super) fn is_taken(&self, right: Right<'_>) -> Result<bool, JournalError> {
+        let path = self.directory.join(LOCK);
+        self.access("look at", &path, || lock::is_taken(&path, right))
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
-use xen_sys::DomId;
+use xen_sys::{DomId, ShutdownReason};
 
 use super::cause::Cause;
 use super::creation::{Again, By, Creation};
@@ -188,12 +188,25 @@ pub struct CreateError {
     /// Why it failed.
     #[source]
     pub cause: Box<Cause>,
-    /// The last lines of the stubdomain's console, escaped.
-    pub console: Vec<String>,
+    /// What was seen of the pair before it was undone.
+    pub findings: Box<Findings>,
     /// What was removed, in order.
     pub undone: Vec<String>,
     /// What could not be removed and is still recorded.
     pub owed: Vec<Owed>,
+}
+
+/// The last look at a pair that did not come up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Why the stubdomain shut down, if it had.
+    pub shutdown: Option<ShutdownReason>,
+    /// How QEMU ended in it, escaped, if it had.
+    pub qemu_exit: Option<String>,
+    /// The last lines of the stubdomain's console, escaped.
+    pub console: Vec<String>,
+    /// The state of each device that should have been connected and was not.
+    pub unconnected: Vec<String>,
 }
 
 impl CreateError {

@@ -35,7 +35,7 @@ mod show;
 mod teardown;
 
 pub use cause::Cause;
-pub use create::{CreateError, CreateStage, Event, Milestone, Pair, create};
+pub use create::{CreateError, CreateStage, Event, Findings, Milestone, Pair, create};
 pub(crate) use create::{create_again, create_supervised};
 pub(crate) use creation::seconds_of_boot;
 pub use list::{ListError, PairInfo, PairState, list};

@@ -18,6 +18,15 @@ pub(super) struct Observation {
     pub(super) failed: Option<String>,
     pub(super) qemu_exit: Option<String>,
     pub(super) ready: bool,
+    /// How far the stubdomain's console is, if that was looked at.
+    pub(super) console: Option<u32>,
+}
+
+/// How far a stubdomain is. It says so itself, so that only a difference between two tells anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sign {
+    stage: Option<Stage>,
+    console: Option<u32>,
 }
 
 /// Whether a domain can still do something.
@@ -66,10 +75,15 @@ pub(super) fn observe(
         failed: read(keys::name::FAILED)?.map(|text| escaped(&text[..text.len().min(proto::MAX_FAILED)])),
         qemu_exit: read(keys::name::QEMU_EXIT)?.map(|text| escaped(&text[..text.len().min(64)])),
         ready: read(keys::name::STATE)?.as_deref() == Some(keys::READY),
+        console: None,
     })
 }
 
 impl Observation {
+    pub(super) fn sign(&self) -> Sign {
+        Sign { stage: self.stage, console: self.console }
+    }
+
     /// Death outranks readiness: a pair of which half is gone is not ready, whatever its keys say.
     pub(super) fn verdict(&self) -> Verdict {
         if let Some(report) = &self.failed {
@@ -103,6 +117,7 @@ mod tests {
             failed: None,
             qemu_exit: None,
             ready: false,
+            console: None,
         }
     }
 

@@ -18,13 +18,16 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::Event;
 use super::cause::Cause;
-use super::observe::{Observation, Verdict};
+use super::observe::{Observation, Sign, Verdict};
 
 const WORKER: Token = Token(0);
 const WATCH: Token = Token(1);
 
 /// A watch event that was lost costs no more than this; a dead xenstored is noticed as fast.
 const POLL: Duration = Duration::from_secs(1);
+
+/// A wait with progress lasts at most this many times its timeout: who chatters for ever is not waited for.
+const MOST_TIMEOUTS: u32 = 4;
 
 /// What the loop asks of the worker.
 #[derive(Debug)]
@@ -97,12 +100,32 @@ enum State {
 
 #[derive(Debug, Clone, Copy)]
 struct Wait {
+    began: Instant,
+    /// When it ends, unless there was progress since it was set.
     deadline: Instant,
     timeout: Duration,
+    /// How far the pair was when the deadline was set.
+    since: Option<Sign>,
     next_look: Instant,
     /// The worker is looking; `stale` if something happened since it began.
     looking: bool,
     stale: bool,
+}
+
+impl Wait {
+    /// Whether there is time left, after a look that showed this; progress gives another timeout, up to the ceiling.
+    fn goes_on(&mut self, sign: Sign, now: Instant) -> bool {
+        let since = *self.since.get_or_insert(sign);
+        if now < self.deadline {
+            return true;
+        }
+        let ceiling = self.began + self.timeout.saturating_mul(MOST_TIMEOUTS);
+        if sign == since || self.deadline >= ceiling {
+            return false;
+        }
+        (self.since, self.deadline) = (Some(sign), (now + self.timeout).min(ceiling));
+        now < self.deadline
+    }
 }
 
 impl<T: Send + 'static, E: Send + 'static> Operation<T, E> {
@@ -126,7 +149,8 @@ impl<T: Send + 'static, E: Send + 'static> Operation<T, E> {
     pub fn next_deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Waiting(wait) => {
-                Some(if wait.looking { wait.deadline } else { wait.deadline.min(wait.next_look) })
+                // A look ends by itself: every call in it has a time limit.
+                (!wait.looking).then(|| wait.deadline.min(wait.next_look))
             }
             State::Working | State::Done => None,
         }
@@ -205,8 +229,10 @@ impl<T: Send + 'static, E: Send + 'static> Operation<T, E> {
         let now = Instant::now();
         // Events may be queued already, and an edge that is past comes no more: the first look is at once.
         self.state = State::Waiting(Wait {
+            began: now,
             deadline: now + timeout,
             timeout,
+            since: None,
             next_look: now,
             looking: false,
             stale: true,
@@ -216,10 +242,15 @@ impl<T: Send + 'static, E: Send + 'static> Operation<T, E> {
 
     fn judge(&mut self, observation: &Observation) {
         let State::Waiting(wait) = &mut self.state else { return };
+        let now = Instant::now();
         wait.looking = false;
-        wait.next_look = Instant::now() + POLL;
+        wait.next_look = now + POLL;
         match observation.verdict() {
-            Verdict::Wait => {}
+            Verdict::Wait if wait.goes_on(observation.sign(), now) => {}
+            Verdict::Wait => {
+                let after = wait.deadline - wait.began;
+                self.order(Job::Abort(Cause::TimedOut { after }));
+            }
             Verdict::Ready => self.order(Job::Finish),
             Verdict::Failed(cause) => self.order(Job::Abort(cause)),
         }
@@ -231,11 +262,8 @@ impl<T: Send + 'static, E: Send + 'static> Operation<T, E> {
         if self.cancel.load(Ordering::Relaxed) {
             return self.order(Job::Abort(Cause::Cancelled));
         }
-        if now >= wait.deadline {
-            let cause = Cause::TimedOut { after: wait.timeout };
-            return self.order(Job::Abort(cause));
-        }
-        if !wait.looking && (wait.stale || now >= wait.next_look) {
+        // The last look is at the deadline: it tells whether that is the end.
+        if !wait.looking && (wait.stale || now >= wait.next_look.min(wait.deadline)) {
             (wait.looking, wait.stale) = (true, false);
             let _ = self.jobs.send(Job::Observe);
         }

@@ -57,7 +57,7 @@ pub fn preflight(host: &dyn Host, journal: &Journal, config: &GuestConfig) -> Re
         guest: None,
         stubdom: None,
         cause: Box::new(cause),
-        console: Vec::new(),
+        findings: Box::default(),
         undone: Vec::new(),
         owed: Vec::new(),
     })

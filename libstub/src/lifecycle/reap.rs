@@ -17,7 +17,7 @@ use super::teardown::{After, Outcome, Owed, teardown};
 use crate::code::Code;
 use crate::config::Name;
 use crate::host::{Host, HostError};
-use crate::journal::{Journal, JournalError, Record};
+use crate::journal::{Claim, Journal, JournalError, Record};
 use crate::xenbus::{Mark, Role, VbdMark};
 
 /// What to reap.
@@ -185,6 +185,9 @@ impl Reaping {
         for (name, pair) in self.orphans(&known)? {
             self.orphan(&name, &pair, &boot_id)?;
         }
+        if !self.options.dry_run {
+            self.journal.tidy(|name| self.wanted(name))?;
+        }
         Ok(())
     }
 
@@ -201,13 +204,7 @@ impl Reaping {
             }
             return Ok(());
         }
-        let claim = match self.journal.claim(name) {
-            Err(JournalError::Busy(name)) => {
-                self.reaped.busy.push(name);
-                return Ok(());
-            }
-            claim => claim?,
-        };
+        let Some(claim) = self.claim(name)? else { return Ok(()) };
         // Whoever had the name before may have ended it meanwhile.
         let (domains, boot_id) = (self.host.domains()?, self.host.boot_id()?);
         let Some(mut record) = self.journal.find(name)? else { return Ok(()) };
@@ -216,6 +213,18 @@ impl Reaping {
             self.tell(name, why, outcome);
         }
         Ok(())
+    }
+
+    /// The name for this reap alone, unless somebody is about to do something with it: a create that is under way
+    /// has marked its domains before it writes their record.
+    fn claim(&mut self, name: &Name) -> Result<Option<Claim>, ReapError> {
+        match self.journal.claim(name) {
+            Err(JournalError::Busy(name)) => {
+                self.reaped.busy.push(name);
+                Ok(None)
+            }
+            claim => Ok(Some(claim?)),
+        }
     }
 
     fn tell(&mut self, name: &Name, why: Remains, outcome: Outcome) {
@@ -260,14 +269,7 @@ impl Reaping {
             }
             return Ok(());
         }
-        let claim = match self.journal.claim(name) {
-            // A create that is under way has marked its domains and may be about to write their record.
-            Err(JournalError::Busy(name)) => {
-                self.reaped.busy.push(name);
-                return Ok(());
-            }
-            claim => claim?,
-        };
+        let Some(claim) = self.claim(name)? else { return Ok(()) };
         let recorded = match self.journal.find(name) {
             // Its own release may know these domains.
             Err(JournalError::OtherVersion { .. }) => return Ok(()),

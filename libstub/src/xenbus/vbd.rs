@@ -98,7 +98,24 @@ impl VbdMark {
 
     /// The directory of all vbds of a domain in dom0's tree.
     pub(crate) fn directory(domid: DomId) -> String {
-        format!("{}/backend/vbd/{domid}", keys::home(DomId::DOM0.get()))
+        let [vbds, _] = Self::parents();
+        format!("{vbds}/{domid}")
+    }
+
+    /// The directories of all vbds and of all backends in dom0's tree.
+    pub(crate) fn parents() -> [String; 2] {
+        let backends = format!("{}/backend", keys::home(DomId::DOM0.get()));
+        [format!("{backends}/vbd"), backends]
+    }
+
+    /// Where the domain's own driver says what went wrong with this device.
+    pub(crate) fn frontend_error(&self) -> String {
+        format!("{}/error/device/vbd/{}/error", keys::home(self.domid.get()), self.devid)
+    }
+
+    /// Where dom0's kernel says what went wrong with this device.
+    pub(crate) fn backend_error(&self) -> String {
+        format!("{}/backend/vbd/{}/{}/error", Self::errors(), self.domid, self.devid)
     }
 
     /// Where dom0's kernel says what went wrong with any backend; nobody else removes it (Linux

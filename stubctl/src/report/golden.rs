@@ -22,10 +22,21 @@ fn host(kind: FailureKind, call: &str, errno: i32) -> HostError {
 
 /// A create that failed before it made anything.
 fn refused(cause: Cause) -> Failure {
-    let (undone, owed, console) = (Vec::new(), Vec::new(), Vec::new());
-    let stage = CreateStage::Preflight;
-    let (guest, stubdom) = (None, None);
-    CreateError { name: name(), stage, guest, stubdom, cause: Box::new(cause), console, undone, owed }.into()
+    CreateError {
+        name: name(),
+        stage: CreateStage::Preflight,
+        guest: None,
+        stubdom: None,
+        cause: Box::new(cause),
+        findings: Box::default(),
+        undone: Vec::new(),
+        owed: Vec::new(),
+    }
+    .into()
+}
+
+fn words() -> Vec<String> {
+    vec!["qemu: unknown option -frob".to_owned(), "init: QEMU ended: exit 1".to_owned()]
 }
 
 /// A create that failed when both domains were there.
@@ -38,7 +49,7 @@ fn broken(stage: CreateStage, cause: Cause) -> CreateError {
         guest: domid(7),
         stubdom: domid(8),
         cause: Box::new(cause),
-        console: vec!["qemu: unknown option -frob".to_owned(), "init: QEMU ended: exit 1".to_owned()],
+        findings: Box::new(Findings { console: words(), ..Findings::default() }),
         undone,
         owed: Vec::new(),
     }
@@ -104,8 +115,29 @@ fn failures() -> Vec<Failure> {
         }),
         refused(Cause::Argv(ArgvError::TooLong { index: 1, len: 4000 })),
         broken(CreateStage::Unpause, Cause::BackendStuck { domid, devid: 51712 }).into(),
-        broken(ready, Cause::StubdomFailed { report: "qemu-started: exit 1".to_owned() }).into(),
-        broken(CreateStage::Ready(None), Cause::StubdomDied { reason: Some(ShutdownReason::Crash) }).into(),
+        CreateError {
+            findings: Box::new(Findings {
+                shutdown: Some(ShutdownReason::Poweroff),
+                qemu_exit: Some("exit 1".to_owned()),
+                console: words(),
+                unconnected: Vec::new(),
+            }),
+            ..broken(ready, Cause::StubdomFailed { report: "qemu-started: exit 1".to_owned() })
+        }
+        .into(),
+        CreateError {
+            findings: Box::new(Findings {
+                shutdown: Some(ShutdownReason::Crash),
+                unconnected: vec![
+                    "vbd 51952 of domain 8: frontend initialising, backend waiting for its frontend"
+                        .to_owned(),
+                ],
+                console: words(),
+                qemu_exit: None,
+            }),
+            ..broken(CreateStage::Ready(None), Cause::StubdomDied { reason: Some(ShutdownReason::Crash) })
+        }
+        .into(),
         broken(ready, Cause::QemuEnded { exit: "signal 11".to_owned() }).into(),
         broken(ready, Cause::GuestDied { reason: None }).into(),
         broken(ready, Cause::TimedOut { after: Duration::from_secs(120) }).into(),
@@ -143,6 +175,12 @@ fn every_failure_is_told_in_the_words_that_were_reviewed() {
 fn the_object_of_an_error_is_on_the_page() {
     let error = CreateError {
         owed: vec![Owed { what: "a".to_owned(), why: "b".to_owned() }],
+        findings: Box::new(Findings {
+            shutdown: Some(ShutdownReason::Crash),
+            qemu_exit: Some("exit 1".to_owned()),
+            console: words(),
+            unconnected: vec!["vbd 51952 of domain 8: frontend initialising, backend gone".to_owned()],
+        }),
         ..broken(CreateStage::Ready(Some(libstub::Stage::Ready)), Cause::Cancelled)
     };
     let mut failure = Failure::from(error);

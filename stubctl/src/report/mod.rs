@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use libstub::config::{Fault, Severity};
 use libstub::{
-    Cause, Code, ConfigError, CreateError, CreateStage, DestroyError, End, HostError, JournalError, ListError,
-    Name, Owed, ReapError, ShowError, SupervisorError,
+    Cause, Code, ConfigError, CreateError, CreateStage, DestroyError, End, Findings, HostError, JournalError,
+    ListError, Name, Owed, ReapError, ShowError, SupervisorError,
 };
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ struct Details {
     stubdom_stage: Option<String>,
     /// The faults of a config.
     faults: Vec<Fault>,
-    console: Vec<String>,
+    findings: Findings,
     undone: Vec<String>,
     owed: Vec<Owed>,
     remedy: Option<String>,
@@ -107,7 +107,10 @@ impl Failure {
                 "stubdom": details.stubdom,
                 "stage": details.stage,
                 "stubdom_stage": details.stubdom_stage,
-                "console": details.console,
+                "shutdown": details.findings.shutdown.map(|reason| reason.to_string()),
+                "qemu_exit": details.findings.qemu_exit,
+                "console": details.findings.console,
+                "unconnected": details.findings.unconnected,
                 "undone": details.undone,
                 "owed": owed,
                 "remedy": self.what_to_do(),
@@ -122,9 +125,19 @@ impl Failure {
             text += &format!("  because: {cause}\n");
         }
         let details = &self.details;
-        if !details.console.is_empty() {
+        let Findings { shutdown, qemu_exit, console, unconnected } = &details.findings;
+        if let Some(reason) = shutdown {
+            text += &format!("  the stubdom shut down: {reason}\n");
+        }
+        if let Some(exit) = qemu_exit {
+            text += &format!("  QEMU in it ended: {exit}\n");
+        }
+        for device in unconnected {
+            text += &format!("  not connected: {device}\n");
+        }
+        if !console.is_empty() {
             text += "  the stubdom's last words:\n";
-            for line in &details.console {
+            for line in console {
                 text += &format!("    | {line}\n");
             }
         }
@@ -205,7 +218,7 @@ impl From<CreateError> for Failure {
                 _ => None,
             },
             faults: Vec::new(),
-            console: error.console,
+            findings: *error.findings,
             undone: error.undone,
             owed: error.owed,
             remedy: None,

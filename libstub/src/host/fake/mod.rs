@@ -4,6 +4,8 @@
 //! It keeps what matters for leaks and order: domains with their pause counts, the store with its owners, block
 //! devices held open, blkback's devices. It proves nothing about Xen.
 
+mod fault;
+mod stubdom;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,14 +16,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
-use uuid::Uuid;
-use xen_sys::{DomId, DomainInfo, DomainKind, EvtchnPort, Gfn, Kib, Permission, ShutdownReason};
+use xen_sys::{DomId, DomainInfo, EvtchnPort, Gfn, Kib, Permission};
 
+pub use fault::{Failure, Fault};
 use world::{Held, World};
 
 use super::{
-    Answer, BackendState, BlockDevice, Built, DiskKind, FailureKind, HostError, HvmSpec, Hypervisor, Machine,
-    Monitor, NewDomain, PvSpec, Ring, Unfit, Xenstore,
+    Answer, BackendState, BlockDevice, Built, DiskKind, HostError, HvmSpec, Hypervisor, Machine, Monitor,
+    NewDomain, PvSpec, Ring, Unfit, Xenstore,
 };
 use crate::config::DiskMode;
 use crate::xenbus::{Batch, Op, VbdMark};
@@ -37,21 +39,6 @@ pub enum Behaviour {
     Report,
     /// Nothing, for ever.
     Silence,
-}
-
-/// Which calls fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// None.
-    None,
-    /// The n-th, from 1, before it has any effect.
-    Once(usize),
-    /// The n-th, from 1, is done and its answer lost.
-    After(usize),
-    /// The n-th and all after it.
-    From(usize),
-    /// The process dies at the n-th: it makes no call from there on.
-    Die(usize),
 }
 
 /// A handle on a host in memory; clones share it, and its watches.
@@ -72,6 +59,10 @@ impl FakeHost {
         let world = World {
             behaviour,
             fault: Fault::None,
+            failure: Failure::Errno(22),
+            store_lost: false,
+            events_lost: false,
+            console: vec![0; 4096],
             calls: Vec::new(),
             boot: 1,
             domains: BTreeMap::new(),
@@ -102,6 +93,11 @@ impl FakeHost {
         Self::handle(Arc::clone(&self.world), Some(Arc::default()))
     }
 
+    /// The process that has this handle dies, unless it is the first.
+    pub fn kill(&self) {
+        self.dead.iter().for_each(|dead| dead.store(true, Ordering::Relaxed));
+    }
+
     fn handle(world: Arc<Mutex<World>>, dead: Option<Arc<AtomicBool>>) -> std::io::Result<Self> {
         let (watch, tell) = UnixStream::pair()?;
         watch.set_nonblocking(true)?;
@@ -111,49 +107,16 @@ impl FakeHost {
         Ok(host)
     }
 
-    /// What comes from now on behaves so.
-    pub fn behave(&self, behaviour: Behaviour) {
-        self.lock().behaviour = behaviour;
-    }
-
-    /// A domain shuts down, for a reason.
-    pub fn shut_down(&self, domid: DomId, reason: ShutdownReason) {
-        let mut world = self.lock();
-        if let Some(info) = world.domains.get_mut(&domid.get()) {
-            info.shutdown = Some(reason);
-        }
-        world.tell();
-    }
-
-    /// A domain is destroyed by another hand.
-    pub fn remove(&self, domid: DomId) {
-        let mut world = self.lock();
-        world.destroy(domid);
-        world.tell();
-    }
-
-    /// A domain's id is given to another domain, which is nobody's.
-    pub fn replace(&self, domid: DomId) {
-        let mut world = self.lock();
-        if let Some(info) = world.domains.get_mut(&domid.get()) {
-            info.uuid = Uuid::new_v4();
-            info.kind = DomainKind::Hvm;
-        }
-        world.targets.remove(&domid.get());
-        world.tell();
-    }
-
-    /// The QEMU in a stubdomain answers, or does not.
-    pub fn silence(&self, stubdom: DomId, silent: bool) {
-        let silenced = &mut self.lock().silent;
-        let _ = if silent { silenced.insert(stubdom.get()) } else { silenced.remove(&stubdom.get()) };
-    }
-
-    /// Chooses which of the coming calls fail; counting begins anew.
+    /// Chooses which of the coming calls fail; counting begins anew, with a connection to xenstored of its own.
     pub fn fail(&self, fault: Fault) {
+        self.fail_with(fault, Failure::Errno(22));
+    }
+
+    /// The same, and how they fail.
+    pub fn fail_with(&self, fault: Fault, failure: Failure) {
         let mut world = self.lock();
         world.calls.clear();
-        world.fault = fault;
+        (world.fault, world.failure, world.store_lost) = (fault, failure, false);
     }
 
     /// All calls since the last [`fail`](Self::fail), in order.
@@ -188,38 +151,44 @@ impl FakeHost {
         self.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Counts a call, does it unless it is to fail before, and loses its answer if it is to fail after.
     fn call<T>(
         &self,
         call: String,
         effect: impl FnOnce(&mut World) -> Result<T, HostError>,
     ) -> Result<T, HostError> {
-        let mut world = self.lock();
-        if self.dead.as_ref().is_some_and(|dead| dead.load(Ordering::Relaxed)) {
-            drop(world);
-            std::panic::panic_any("died at an earlier call".to_owned());
-        }
-        world.calls.push(call.clone());
-        let number = world.calls.len();
-        let failed = || HostError {
-            call: call.clone(),
-            kind: FailureKind::Other,
-            source: std::io::Error::from_raw_os_error(22).into(),
-        };
-        match world.fault {
-            Fault::Once(at) if number == at => return Err(failed()),
-            Fault::From(at) if number >= at => return Err(failed()),
-            Fault::Die(at) if number >= at => {
-                drop(world);
-                if let Some(dead) = &self.dead {
-                    dead.store(true, Ordering::Relaxed);
-                }
-                std::panic::panic_any(format!("died at call {at}"));
+        self.alive().call(&call, effect)
+    }
+
+    /// An access to a file, which counts as a call and fails like one.
+    pub(crate) fn disk<T>(
+        &self,
+        call: &str,
+        access: impl FnOnce() -> std::io::Result<T>,
+    ) -> std::io::Result<T> {
+        self.alive().call(call, |_| access())
+    }
+
+    fn store<T>(
+        &self,
+        call: String,
+        effect: impl FnOnce(&mut World) -> Result<T, HostError>,
+    ) -> Result<T, HostError> {
+        self.alive().store_call(&call, effect)
+    }
+
+    /// The world, for a process that lives.
+    fn alive(&self) -> MutexGuard<'_, World> {
+        let world = self.lock();
+        if let Some(dead) = &self.dead {
+            if world.is_fatal() {
+                self.kill();
             }
-            _ => {}
+            if dead.load(Ordering::Relaxed) {
+                drop(world);
+                std::panic::panic_any("died at this call or an earlier one".to_owned());
+            }
         }
-        let done = effect(&mut world);
-        if world.fault == Fault::After(number) { Err(failed()) } else { done }
+        world
     }
 
     fn on_domain(
@@ -310,19 +279,21 @@ impl Hypervisor for FakeHost {
     }
 
     fn copy_page(&self, domid: DomId, _: Gfn) -> Result<Vec<u8>, HostError> {
-        self.on_domain("copy_page", domid, |_| ())?;
-        Ok(vec![0; 4096])
+        self.call(format!("copy_page {domid}"), |world| {
+            world.domain(domid, "copy_page")?;
+            Ok(world.console.clone())
+        })
     }
 }
 
 impl Xenstore for FakeHost {
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
-        self.call(format!("read {path}"), |world| Ok(world.store.get(path).map(|(value, _)| value.clone())))
+        self.store(format!("read {path}"), |world| Ok(world.store.get(path).map(|(value, _)| value.clone())))
     }
 
     fn list(&self, path: &str) -> Result<Vec<String>, HostError> {
         let below = format!("{path}/");
-        self.call(format!("list {path}"), |world| {
+        self.store(format!("list {path}"), |world| {
             let names = world.store.keys().filter_map(|node| node.strip_prefix(&below)?.split('/').next());
             let names: std::collections::BTreeSet<String> = names.map(str::to_owned).collect();
             Ok(names.into_iter().collect())
@@ -331,7 +302,7 @@ impl Xenstore for FakeHost {
 
     fn apply(&self, batch: &Batch) -> Result<(), HostError> {
         let paths = batch.ops().iter().map(|op| format!("{} {}", op.verb(), op.path()));
-        self.call(paths.collect::<Vec<_>>().join("; "), |world| {
+        self.store(paths.collect::<Vec<_>>().join("; "), |world| {
             for op in batch.ops() {
                 match op {
                     Op::Write { path, value, permissions } => {
@@ -351,19 +322,21 @@ impl Xenstore for FakeHost {
     }
 
     fn introduce(&self, domid: DomId, _: Ring) -> Result<(), HostError> {
-        self.on_domain("introduce", domid, |_| ())
+        self.store(format!("introduce {domid}"), |world| world.domain(domid, "introduce").map(drop))
     }
 
     fn set_store_target(&self, stubdom: DomId, _: DomId) -> Result<(), HostError> {
-        self.on_domain("set_store_target", stubdom, |_| ())
+        self.store(format!("set_store_target {stubdom}"), |world| {
+            world.domain(stubdom, "set_store_target").map(drop)
+        })
     }
 
     fn watch(&self, path: &str, _: &str) -> Result<(), HostError> {
-        self.call(format!("watch {path}"), |_| Ok(()))
+        self.store(format!("watch {path}"), |_| Ok(()))
     }
 
     fn drain_watches(&self) -> Result<(), HostError> {
-        self.call("drain watches".to_owned(), |_| {
+        self.store("drain watches".to_owned(), |_| {
             while let Ok(1..) = std::io::Read::read(&mut &*self.watch, &mut [0; 64]) {}
             Ok(())
         })

@@ -10,14 +10,23 @@ use std::sync::Weak;
 use proto::{Stage, keys};
 use xen_sys::{DomId, DomainInfo, DomainKind, Kib, ShutdownReason};
 
-use super::{Behaviour, Fault};
-use crate::host::{FailureKind, Hold, HostError, Unfit};
+use super::fault::Failed as _;
+use super::{Behaviour, Failure, Fault};
+use crate::console;
+use crate::host::{Hold, HostError, Unfit};
 use crate::xenbus::VbdMark;
 
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) behaviour: Behaviour,
     pub(super) fault: Fault,
+    pub(super) failure: Failure,
+    /// No call to xenstored succeeds any more.
+    pub(super) store_lost: bool,
+    /// Nobody hears of what changes in xenstore.
+    pub(super) events_lost: bool,
+    /// The page of the stubdomain's console.
+    pub(super) console: Vec<u8>,
     pub(super) calls: Vec<String>,
     pub(super) boot: u32,
     pub(super) domains: BTreeMap<u16, DomainInfo>,
@@ -41,14 +50,12 @@ pub(super) struct Held {
 
 impl Hold for Held {}
 
-fn missing(call: &str) -> HostError {
-    let source = std::io::Error::from_raw_os_error(3).into();
-    HostError { call: call.to_owned(), kind: FailureKind::Other, source }
-}
+/// ESRCH: there is no such domain.
+const MISSING: i32 = 3;
 
 impl World {
     pub(super) fn domain(&mut self, domid: DomId, call: &str) -> Result<&mut DomainInfo, HostError> {
-        self.domains.get_mut(&domid.get()).ok_or_else(|| missing(call))
+        self.domains.get_mut(&domid.get()).ok_or_else(|| HostError::new(call, MISSING))
     }
 
     pub(super) fn put(&mut self, path: &str, value: &[u8], owner: Option<DomId>) {
@@ -103,30 +110,41 @@ impl World {
         own.iter().for_each(|path| self.remove(path));
     }
 
-    /// Tells everybody who watches.
-    pub(super) fn tell(&mut self) {
+    /// The first stubdomain that runs, and its guest.
+    pub(super) fn pair(&self) -> Option<(DomId, u16)> {
+        self.pairs().next()
+    }
+
+    /// The stubdomains that run, and their guests.
+    fn pairs(&self) -> impl Iterator<Item = (DomId, u16)> {
+        let runs = |info: &DomainInfo| info.kind == DomainKind::Pv && !info.paused && info.shutdown.is_none();
+        self.domains.iter().filter(move |(_, info)| runs(info)).filter_map(|(stubdom, _)| {
+            let (guest, _) = self.store.get(&format!("{}/{}", keys::home(*stubdom), keys::TARGET))?;
+            Some((DomId::new(*stubdom), String::from_utf8_lossy(guest).parse().ok()?))
+        })
+    }
+
+    /// The stubdomain writes to its console, of which nobody takes anything out.
+    pub(super) fn say(&mut self, text: &[u8]) {
+        console::append(&mut self.console, text);
+    }
+
+    /// Something has changed in xenstore: everybody who watches is told.
+    pub(super) fn fire(&mut self) {
         let gone = |error: std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
-        self.watches.retain_mut(|watch| !watch.write(b"!").is_err_and(gone));
+        if !self.events_lost {
+            self.watches.retain_mut(|watch| !watch.write(b"!").is_err_and(gone));
+        }
     }
 
     /// Lets the stubdomains do what they do, those that can by now.
     pub(super) fn play(&mut self) {
-        let run = |info: &DomainInfo| info.kind == DomainKind::Pv && !info.paused && info.shutdown.is_none();
-        let stubdoms: Vec<u16> =
-            self.domains.iter().filter(|(_, info)| run(info)).map(|(domid, _)| *domid).collect();
-        stubdoms.into_iter().for_each(|stubdom| self.play_one(DomId::new(stubdom)));
+        let pairs: Vec<(DomId, u16)> = self.pairs().collect();
+        pairs.into_iter().for_each(|(stubdom, guest)| self.play_one(stubdom, guest));
     }
 
-    fn play_one(&mut self, stubdom: DomId) {
-        let target = format!("{}/{}", keys::home(stubdom.get()), keys::TARGET);
-        let target =
-            self.store.get(&target).and_then(|(value, _)| String::from_utf8_lossy(value).parse().ok());
-        let Some(guest) = target else { return };
+    fn play_one(&mut self, stubdom: DomId, guest: u16) {
         let report = keys::device_model(stubdom.get(), guest);
-        let state = format!("{report}/{}", keys::name::STATE);
-        if self.store.contains_key(&state) {
-            return;
-        }
         let stage = |world: &mut Self, stage: Stage| {
             world.put(&format!("{report}/{}", keys::name::STAGE), stage.as_str().as_bytes(), None);
         };
@@ -145,10 +163,10 @@ impl World {
             }
             Behaviour::Ready if self.store.contains_key(&format!("{report}/{}", keys::name::GO)) => {
                 stage(self, Stage::Ready);
-                self.put(&state, keys::READY, None);
+                self.put(&format!("{report}/{}", keys::name::STATE), keys::READY, None);
             }
             Behaviour::Ready => stage(self, Stage::Waiting),
         }
-        self.tell();
+        self.fire();
     }
 }

@@ -78,7 +78,7 @@ impl Again {
             guest: None,
             stubdom: None,
             cause: Box::new(cause),
-            console: Vec::new(),
+            findings: Box::default(),
             undone: Vec::new(),
             owed: Vec::new(),
         }

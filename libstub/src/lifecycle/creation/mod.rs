@@ -2,6 +2,7 @@
 //! The worker's side of a create: the steps in their order, each journalled before it is taken.
 
 mod again;
+mod findings;
 mod steps;
 
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use super::operation::{Job, Reply, Task};
 use super::plan::{self, Plan};
 use super::teardown::{self, After, Outcome};
 use crate::config::GuestConfig;
-use crate::console;
 use crate::host::{BackendState, BlockDevice, Host};
 use crate::journal::{Claim, DomainMark, Journal, Record};
 use crate::xenbus::VbdMark;
@@ -26,8 +26,7 @@ use crate::xenbus::VbdMark;
 /// The stubdomain has one vCPU, as libxl gives it.
 const STUBDOM_VCPUS: u32 = 1;
 
-/// How long blkback may take to open a disk that it was told of long before.
-const BACKEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is looked whether blkback has opened a disk that it was told of long before.
 const BACKEND_POLL: Duration = Duration::from_millis(2);
 
 pub(crate) use again::seconds_of_boot;
@@ -214,6 +213,7 @@ impl Creation {
         self.host.drain_watches()?;
         let Ids { guest, stubdom } = self.created()?;
         let seen = observe::observe(self.host.as_ref(), (guest.0, &guest.1), (stubdom.0, &stubdom.1))?;
+        let seen = Observation { console: self.console_index(), ..seen };
         // Stages that passed between two looks are told with the one that was seen.
         let passed = |stage: &Stage| Some(*stage) > self.reached && Some(*stage) <= seen.stage;
         for stage in Stage::ALL.into_iter().filter(passed) {
@@ -247,12 +247,13 @@ impl Creation {
 
     /// blkback must have every disk open before our own hold on it ends.
     fn wait_backends(&mut self) -> Result<(), Cause> {
-        let deadline = Instant::now() + BACKEND_TIMEOUT;
-        for (VbdMark { domid, devid }, _) in &self.held {
-            let (domid, devid) = (*domid, *devid);
+        let deadline = Instant::now() + self.config.stubdom.timeout;
+        for (vbd, _) in &self.held {
+            let VbdMark { domid, devid } = *vbd;
             while self.host.backend(domid, devid)? != BackendState::Open {
                 self.check_cancel()?;
-                if Instant::now() >= deadline {
+                let complaint = self.host.read(&vbd.backend_error())?;
+                if complaint.is_some() || Instant::now() >= deadline {
                     return Err(Cause::BackendStuck { domid, devid });
                 }
                 std::thread::sleep(BACKEND_POLL);
@@ -269,7 +270,7 @@ impl Creation {
     }
 
     fn abort(&mut self, cause: Cause) -> CreateError {
-        let console = self.last_words();
+        let findings = Box::new(self.findings());
         let (guest, stubdom) = self.domids();
         let Outcome { undone, owed } = match (&mut self.record, &self.claim) {
             (Some(record), Some(claim)) => {
@@ -288,15 +289,10 @@ impl Creation {
             guest,
             stubdom,
             cause: Box::new(cause),
-            console,
+            findings,
             undone,
             owed,
         }
-    }
-
-    fn last_words(&self) -> Vec<String> {
-        let Some((domid, gfn)) = self.console else { return Vec::new() };
-        self.host.copy_page(domid, gfn).map(|page| console::last_lines(&page)).unwrap_or_default()
     }
 }
 

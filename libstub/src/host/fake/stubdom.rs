@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What domains of the host in memory do, and what becomes of them, when a test says so.
+
+use proto::{Stage, keys};
+use uuid::Uuid;
+use xen_sys::{DomId, DomainKind, ShutdownReason};
+
+use super::{Behaviour, FakeHost};
+
+impl FakeHost {
+    /// It behaves like this from now on.
+    pub fn turn(&self, behaviour: Behaviour) {
+        let mut world = self.lock();
+        world.behaviour = behaviour;
+        world.play();
+    }
+
+    /// It reports a stage.
+    pub fn report(&self, stage: Stage) {
+        let mut world = self.lock();
+        if let Some((stubdom, guest)) = world.pair() {
+            let node = format!("{}/{}", keys::device_model(stubdom.get(), guest), keys::name::STAGE);
+            world.put(&node, stage.as_str().as_bytes(), None);
+            world.fire();
+        }
+    }
+
+    /// It writes to its console.
+    pub fn say(&self, text: &[u8]) {
+        self.lock().say(text);
+    }
+
+    /// No watch event comes from now on.
+    pub fn lose_events(&self) {
+        self.lock().events_lost = true;
+    }
+
+    /// A domain shuts down, for a reason.
+    pub fn shut_down(&self, domid: DomId, reason: ShutdownReason) {
+        let mut world = self.lock();
+        if let Some(info) = world.domains.get_mut(&domid.get()) {
+            info.shutdown = Some(reason);
+        }
+        world.fire();
+    }
+
+    /// A domain is destroyed by another hand.
+    pub fn remove(&self, domid: DomId) {
+        let mut world = self.lock();
+        world.destroy(domid);
+        world.fire();
+    }
+
+    /// A domain's id is given to another domain, which is nobody's.
+    pub fn replace(&self, domid: DomId) {
+        let mut world = self.lock();
+        if let Some(info) = world.domains.get_mut(&domid.get()) {
+            info.uuid = Uuid::new_v4();
+            info.kind = DomainKind::Hvm;
+        }
+        world.targets.remove(&domid.get());
+        world.fire();
+    }
+
+    /// The QEMU in a stubdomain answers, or does not.
+    pub fn silence(&self, stubdom: DomId, silent: bool) {
+        let silenced = &mut self.lock().silent;
+        let _ = if silent { silenced.insert(stubdom.get()) } else { silenced.remove(&stubdom.get()) };
+    }
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Measurements in one dom0, ours against upstream's: each is a program of `tests/bench/`, and its report a table.
+
+mod report;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::image::{self, Which};
+use crate::lab::{Lab, quoted};
+use crate::{build, packages};
+
+/// How a program of `tests/bench/` starts the line that is its report.
+const REPORT: &str = "bench-report: ";
+
+/// Seconds that one may take.
+const DEADLINE: u64 = 14_400;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Bench {
+    /// Faults of host and stubdomain: how soon a create ends, whether it names the cause, what it leaves
+    Faults,
+    /// Starts and ends of guests: wall time, CPU, forks, memory
+    Start,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Which measurement
+    #[arg(value_enum)]
+    bench: Bench,
+    #[command(flatten)]
+    which: Which,
+    /// Memory of the emulated machine; dom0 has 1 GiB of it
+    #[arg(long, default_value = "4G")]
+    mem: String,
+    /// How often each thing is measured
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// How many guests are started at once
+    #[arg(long)]
+    at_once: Option<u32>,
+}
+
+impl Bench {
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// What it needs in dom0 beside the image of the lab, by the names its program knows.
+    fn images(self, which: Which) -> Result<Vec<(&'static str, PathBuf)>> {
+        Ok(match self {
+            Self::Faults => vec![("image-ramdisk", image::ensure(which.as_ramdisk())?)],
+            Self::Start => vec![
+                ("image-ramdisk", image::ensure(which.as_ramdisk())?),
+                ("image-minimal-ramdisk", image::ensure(which.as_minimal().as_ramdisk())?),
+                ("image-minimal", image::ensure(which.as_minimal())?),
+            ],
+        })
+    }
+}
+
+/// The chore.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    packages::ensure(&[packages::BUILD, packages::LAB, packages::IMAGE])?;
+    let (name, xen) = (args.bench.name(), args.which.xen);
+    let built = build::benches(xen, &name)?;
+    let program = built.first().with_context(|| format!("there is no tests/bench/{name}.rs"))?;
+    let mut lab = Lab::new(&format!("bench-{name}"), xen, &args.mem, DEADLINE);
+    lab.install(&build::release(xen)?, &image::ensure(args.which)?);
+    lab.put_as(&program.path, "bench");
+    for (name, image) in args.bench.images(args.which)? {
+        lab.put_as(&image, name);
+    }
+    let setting =
+        |name: &str, value: Option<u32>| value.map(|value| format!("{name}={value} ")).unwrap_or_default();
+    let settings = setting("ROUNDS", args.rounds) + &setting("AT_ONCE", args.at_once);
+    let mut reported = None;
+    let script = format!("{settings}/lab/put/bench {}", quoted(&name));
+    let status = lab.run(&script, |line| match line.strip_prefix(REPORT) {
+        Some(report) => reported = Some(report.to_owned()),
+        None => println!("{line}"),
+    })?;
+    let report = reported.with_context(|| format!("the bench {name} gave no report (status {status})"))?;
+    report::publish(&name, args.which, &report)?;
+    if status != 0 {
+        bail!("the bench {name} missed a goal");
+    }
+    Ok(ExitCode::SUCCESS)
+}
