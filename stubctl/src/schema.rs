@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use libstub::{
-    CheckReport, Destroyed, End, Event, Finding, ImageOrigin, LogSource, Name, Owed, Pair, PairDetails, PairInfo,
-    Preflight, Reaped, ReapedPair,
+    CheckReport, Destroyed, End, Event, Finding, ImageOrigin, LogSource, Name, Owed, Pair, PairDetails,
+    PairInfo, Preflight, Reaped, ReapedPair,
 };
 use serde::Serialize;
 

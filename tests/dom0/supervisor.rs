@@ -198,7 +198,10 @@ fn the_death_of_qemu_and_of_its_stubdom_have_a_policy() {
     let began = Instant::now();
     press(stubdom, b"c");
     gone(&panicked);
-    println!("figure: {} ms from the key that panics a stubdom to the end of its pair", began.elapsed().as_millis());
+    println!(
+        "figure: {} ms from the key that panics a stubdom to the end of its pair",
+        began.elapsed().as_millis()
+    );
     let left = with_keys().with("on_device_model_death = \"preserve\"");
     let (_, stubdom) = stubctl::create_running(&left);
     press(stubdom, b"c");
@@ -242,7 +245,9 @@ fn a_daemon_that_was_killed_is_followed_by_one_that_takes_its_pairs_over() {
     stubctl::create_running(&lives);
     let figures = |daemon: &Keeper, pairs: usize| {
         let (memory, threads, fds) = daemon.figures();
-        println!("figure: a daemon with {pairs} pairs: {memory} KiB resident, {threads} threads, {fds} descriptors");
+        println!(
+            "figure: a daemon with {pairs} pairs: {memory} KiB resident, {threads} threads, {fds} descriptors"
+        );
         fds
     };
     wait_for("its supervision", || listed(&lives).filter(|pair| pair["supervised"] == true));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libstub::config::{Action, Policy};
-use libstub::host::fake::{Behaviour, Fault, FakeHost};
+use libstub::host::fake::{Behaviour, FakeHost, Fault};
 use libstub::host::{DomainKind, FailureKind, Host, HostError, Hypervisor as _, NewDomain};
 use libstub::{
     Cause, DomId, End, GuestConfig, Happening, Name, OpenHost, Pair, PairState, Report, RestartLimit,
@@ -397,7 +397,13 @@ fn config_in(bench: &Bench) -> serde_json::Value {
 }
 
 /// Lets a supervisor die at its `at`-th call after the guest ended; whether it got that far.
-fn dies_at(bench: &Bench, guest: DomId, reason: ShutdownReason, at: usize, over: fn(&Report) -> bool) -> bool {
+fn dies_at(
+    bench: &Bench,
+    guest: DomId,
+    reason: ShutdownReason,
+    at: usize,
+    over: fn(&Report) -> bool,
+) -> bool {
     let mut driven = Driven::start(bench, options()).expect("nobody else");
     driven.until("the pair", supervised);
     bench.host.fail(Fault::Die(at));
@@ -599,7 +605,10 @@ fn calls_for_a_death(beside: usize) -> usize {
     driven.during(Duration::from_millis(100));
     let calls = bench.host.calls();
     let lists = calls.iter().filter(|call| *call == "list domains").count();
-    println!("figure: with {beside} pairs beside it a death cost {} calls, {lists} lists, {took:?}", calls.len());
+    println!(
+        "figure: with {beside} pairs beside it a death cost {} calls, {lists} lists, {took:?}",
+        calls.len()
+    );
     calls.len()
 }
 
@@ -612,9 +621,8 @@ fn a_death_costs_as_many_calls_with_a_thousand_pairs_as_with_one() {
 
 #[test]
 fn the_host_is_asked_once_for_all_pairs_and_threads_and_descriptors_are_as_with_one() {
-    if !alone(
-        "supervisor::the_host_is_asked_once_for_all_pairs_and_threads_and_descriptors_are_as_with_one",
-    ) {
+    if !alone("supervisor::the_host_is_asked_once_for_all_pairs_and_threads_and_descriptors_are_as_with_one")
+    {
         return;
     }
     let used = |pairs: usize| {

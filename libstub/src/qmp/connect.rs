@@ -74,9 +74,7 @@ pub(super) fn offered(
     // In this order: a server takes the first away before it changes the second.
     let numbers = (number(keys::name::QMP_RING_REF)?, number(keys::name::QMP_EVENT_CHANNEL)?);
     Ok(match numbers {
-        (Some(ring), Some(port)) => {
-            Some(Vchan::open(stubdom, GrantRef::new(ring), EvtchnPort::new(port)))
-        }
+        (Some(ring), Some(port)) => Some(Vchan::open(stubdom, GrantRef::new(ring), EvtchnPort::new(port))),
         // And it takes the first away from the others when a client came.
         (None, Some(_)) => Some(Err(VchanError::Taken)),
         (_, None) => None,

@@ -15,9 +15,7 @@ use uuid::Uuid;
 use super::OpenHost;
 use crate::config::Name;
 use crate::journal::{Journal, JournalError};
-use crate::lifecycle::{
-    self, Cause, CreateError, DestroyError, Destroyed, Operation, Owed, Pair, Progress,
-};
+use crate::lifecycle::{self, Cause, CreateError, DestroyError, Destroyed, Operation, Owed, Pair, Progress};
 
 /// How many acts are under way at most...
 const MOST: usize = 8;
@@ -42,7 +40,10 @@ pub(super) enum Outcome {
     Busy,
     /// The loop is ending: what was begun is undone, and recorded for the next supervisor.
     Cancelled,
-    Failed { why: String, owed: Vec<Owed> },
+    Failed {
+        why: String,
+        owed: Vec<Owed>,
+    },
 }
 
 enum Running {
@@ -169,7 +170,9 @@ fn not_removed(error: DestroyError) -> Outcome {
     match error {
         DestroyError::NoSuchPair(_) => Outcome::Overtaken,
         DestroyError::Journal(JournalError::Busy(_)) => Outcome::Busy,
-        DestroyError::Owed { owed, .. } => Outcome::Failed { why: "not all could be removed".to_owned(), owed },
+        DestroyError::Owed { owed, .. } => {
+            Outcome::Failed { why: "not all could be removed".to_owned(), owed }
+        }
         error => failed(&error),
     }
 }

@@ -31,7 +31,12 @@ pub(super) struct Question {
 }
 
 impl Question {
-    pub(super) fn new(name: &Name, guest: &DomainMark, stubdom: &DomainMark, limit: Duration) -> Option<Self> {
+    pub(super) fn new(
+        name: &Name,
+        guest: &DomainMark,
+        stubdom: &DomainMark,
+        limit: Duration,
+    ) -> Option<Self> {
         let (name, making, cancel) = (name.clone(), stubdom.uuid, Cancel::default());
         Some(Self { name, guest: guest.domid?, stubdom: stubdom.domid?, making, limit, cancel })
     }
@@ -68,11 +73,7 @@ pub(super) fn work(open: Arc<OpenHost>) -> impl FnMut(Question) -> Asked + Send 
     }
 }
 
-fn ask(
-    open: &OpenHost,
-    host: &mut Option<Box<dyn Host>>,
-    question: &Question,
-) -> Result<Answer, HostError> {
+fn ask(open: &OpenHost, host: &mut Option<Box<dyn Host>>, question: &Question) -> Result<Answer, HostError> {
     let host = match host {
         Some(host) => host,
         None => host.insert(open()?),

@@ -55,9 +55,7 @@ impl End {
         Some(match (guest, stubdom) {
             (Life::Shutdown(reason), _) => Self::Guest(reason),
             (Life::Gone, _) => Self::GuestDestroyed,
-            (Life::Alive, Life::Shutdown(reason)) => {
-                Self::StubdomDied { reason: Some(reason), words: None }
-            }
+            (Life::Alive, Life::Shutdown(reason)) => Self::StubdomDied { reason: Some(reason), words: None },
             (Life::Alive, Life::Gone) => Self::StubdomDied { reason: None, words: None },
             (Life::Alive, Life::Alive) => return None,
         })
@@ -199,8 +197,7 @@ mod tests {
             (died(), [Remove, Remove, now, Keep]),
             (silent(), [Remove, Remove, now, Keep]),
         ];
-        let policies =
-            [Policy::default(), all(Action::Destroy), all(Action::Restart), all(Action::Preserve)];
+        let policies = [Policy::default(), all(Action::Destroy), all(Action::Restart), all(Action::Preserve)];
         for (end, decisions) in table {
             for (policy, want) in policies.iter().zip(decisions) {
                 assert_eq!(decide(&end, false, policy, &[], 7, &LIMIT), want, "{end}, {policy:?}");

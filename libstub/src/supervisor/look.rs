@@ -70,12 +70,7 @@ pub(super) fn look(host: &dyn Host, journal: &Journal, changed: Changed) -> Sigh
     sight
 }
 
-fn records(
-    host: &dyn Host,
-    journal: &Journal,
-    changed: Changed,
-    sight: &mut Sight,
-) -> Result<(), HostError> {
+fn records(host: &dyn Host, journal: &Journal, changed: Changed, sight: &mut Sight) -> Result<(), HostError> {
     if !changed.all && changed.names.is_empty() {
         return Ok(());
     }

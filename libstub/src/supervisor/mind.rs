@@ -321,7 +321,8 @@ impl Mind {
         let (failures, now) = (pair.failures, seconds_of_boot());
         let mut decision = decide(&end, *again, policy, restarts, now, &limit);
         let after = if failures > 0 { pause(failures) } else { Duration::ZERO };
-        if matches!(decision, Decision::Again(_)) && usize::try_from(failures).is_ok_and(|n| n >= limit.count) {
+        if matches!(decision, Decision::Again(_)) && usize::try_from(failures).is_ok_and(|n| n >= limit.count)
+        {
             decision = Decision::GiveUp;
         }
         // Of a try that failed it was told why.
@@ -350,7 +351,11 @@ impl Mind {
         if let Some(pair) = self.pairs.get_mut(name) {
             pair.phase = phase;
         }
-        if waits { self.waiting.insert(name.clone()) } else { self.waiting.remove(name) };
+        if waits {
+            self.waiting.insert(name.clone())
+        } else {
+            self.waiting.remove(name)
+        };
     }
 
     /// Does what is to be done by now.
@@ -460,7 +465,9 @@ impl Mind {
     pub(super) fn asked(&mut self, asked: Asked) {
         self.questions = self.questions.saturating_sub(1);
         let Asked { name, making, answer } = asked;
-        let Some(pair) = self.pairs.get_mut(&name).filter(|pair| pair.brief.making() == making) else { return };
+        let Some(pair) = self.pairs.get_mut(&name).filter(|pair| pair.brief.making() == making) else {
+            return;
+        };
         pair.question = None;
         match answer {
             Ok(Answer::Alive) if pair.silence.take().is_some() => {

@@ -167,10 +167,7 @@ mod tests {
     #[test]
     fn what_was_begun_and_not_ended_is_unfinished_whatever_lives() {
         let all = [domain(1, 1), domain(2, 2)];
-        for change in [
-            |brief: &mut Brief| brief.complete = false,
-            |brief: &mut Brief| brief.ending = true,
-        ] {
+        for change in [|brief: &mut Brief| brief.complete = false, |brief: &mut Brief| brief.ending = true] {
             let mut pair = watched();
             change(&mut pair.brief);
             assert_eq!(judged(&pair, &all), Some(End::Unfinished));

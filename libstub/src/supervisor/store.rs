@@ -32,7 +32,10 @@ pub(super) enum Ask {
 pub(super) enum Told {
     Watching(Option<RawFd>),
     Drained,
-    Words { name: Name, words: Option<String> },
+    Words {
+        name: Name,
+        words: Option<String>,
+    },
     /// There is no connection any more, and no watch.
     Lost(HostError),
 }

@@ -15,7 +15,11 @@ pub(super) struct Workers<J, R> {
 
 impl<J: Send + 'static, R: Send + 'static> Workers<J, R> {
     /// Starts a thread for each of `works`.
-    pub(super) fn start<W>(name: &str, waker: &Arc<Waker>, works: impl IntoIterator<Item = W>) -> io::Result<Self>
+    pub(super) fn start<W>(
+        name: &str,
+        waker: &Arc<Waker>,
+        works: impl IntoIterator<Item = W>,
+    ) -> io::Result<Self>
     where
         W: FnMut(J) -> R + Send + 'static,
     {

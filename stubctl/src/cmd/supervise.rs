@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libstub::{
-    Code, End, Happening, Host, HostError, Journal, Name, Report, RestartLimit, Supervisor, SupervisorOptions,
-    XenHost,
+    Code, End, Happening, Host, HostError, Journal, Name, Report, RestartLimit, ShutdownReason, Supervisor,
+    SupervisorOptions, XenHost,
 };
 use sd_notify::NotifyState;
 
@@ -67,7 +67,9 @@ pub(crate) fn daemon(journal: Journal, limits: &Limits) -> Result<(), Failure> {
     note("pairs are looked after");
     event_loop.supervise(&mut supervisor, |_| false).map_err(|error| Failure::internal(&error))?;
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    note(format_args!("{} pairs live on, and nobody looks after them", supervisor.pairs()));
+    let pairs = supervisor.pairs();
+    drop(supervisor);
+    note(format_args!("nobody looks after pairs any more; {pairs} live on"));
     Ok(())
 }
 
@@ -79,8 +81,7 @@ pub(crate) fn run(journal: Journal, run: &Run, as_json: bool) -> Result<(), Fail
     let options = run.limits.options(Some(name.clone()));
     let mut supervisor = Supervisor::start(Arc::new(open), journal.clone(), options)?;
     let operation = supervisor.create(config)?;
-    let pair =
-        event_loop.run(operation, |_| {}).map_err(|error| Failure::interrupted(&error, &name))??;
+    let pair = event_loop.run(operation, |_| {}).map_err(|error| Failure::interrupted(&error, &name))??;
     if !as_json {
         say(format_args!("{} runs: guest {}, stubdom {}", pair.name, pair.guest, pair.stubdom));
     }
@@ -98,22 +99,22 @@ pub(crate) fn run(journal: Journal, run: &Run, as_json: bool) -> Result<(), Fail
         end(&mut event_loop, journal, &name)?;
         course.outcome = Some(Outcome::Stopped);
     }
-    let (outcome, end) = (course.outcome.unwrap_or(Outcome::Stopped), course.end);
+    let outcome = course.outcome.unwrap_or(Outcome::Stopped);
+    if let Some((end, code)) = course.fault().filter(|_| outcome != Outcome::Stopped) {
+        return Err(Failure::ended(&name, end, code));
+    }
     if as_json {
-        output::json(&Ran::new(&pair, outcome.as_str(), end.as_ref(), course.restarts));
+        output::json(&Ran::new(&pair, outcome.as_str(), course.end.as_ref(), course.restarts));
     } else if outcome == Outcome::Stopped {
         say(format_args!("{name} is gone"));
     }
-    match end.filter(|_| outcome != Outcome::Stopped) {
-        Some(end) if course.given_up => Err(Failure::ended(&name, &end, Code::GuestCrashed)),
-        Some(end) => verdict(&end).map_or(Ok(()), |code| Err(Failure::ended(&name, &end, code))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// What was run in the foreground ends with it.
 fn end(event_loop: &mut Loop, journal: Journal, name: &Name) -> Result<(), Failure> {
-    let operation = libstub::destroy(open()?, journal, name.clone()).map_err(|error| Failure::internal(&error))?;
+    let operation =
+        libstub::destroy(open()?, journal, name.clone()).map_err(|error| Failure::internal(&error))?;
     let gone = event_loop.run(operation, |_| {}).map_err(|error| Failure::interrupted(&error, name))?;
     match gone {
         // Somebody was faster.
@@ -165,19 +166,19 @@ impl Course {
         }
         self.outcome.is_some()
     }
-}
 
-/// What is wrong with an end, if anything is.
-fn verdict(end: &End) -> Option<Code> {
-    match end {
-        End::Guest(reason) => match reason {
-            libstub::ShutdownReason::Crash
-            | libstub::ShutdownReason::Watchdog
-            | libstub::ShutdownReason::Unknown(_) => Some(Code::GuestCrashed),
-            _ => None,
-        },
-        End::StubdomDied { .. } => Some(Code::StubdomDied),
-        End::QemuSilent { .. } => Some(Code::QmpFailed),
-        End::GuestDestroyed | End::Unfinished => None,
+    /// What was wrong with its end, if anything was.
+    fn fault(&self) -> Option<(&End, Code)> {
+        let end = self.end.as_ref()?;
+        let code = match end {
+            _ if self.given_up => Code::GuestCrashed,
+            End::Guest(ShutdownReason::Crash | ShutdownReason::Watchdog | ShutdownReason::Unknown(_)) => {
+                Code::GuestCrashed
+            }
+            End::StubdomDied { .. } => Code::StubdomDied,
+            End::QemuSilent { .. } => Code::QmpFailed,
+            End::Guest(_) | End::GuestDestroyed | End::Unfinished => return None,
+        };
+        Some((end, code))
     }
 }

@@ -389,7 +389,8 @@ impl Monitor for FakeHost {
         limit: Duration,
         cancel: &AtomicBool,
     ) -> Result<Answer, HostError> {
-        let silent = self.call(format!("ask {stubdom}"), |world| Ok(world.silent.contains(&stubdom.get())))?;
+        let silent =
+            self.call(format!("ask {stubdom}"), |world| Ok(world.silent.contains(&stubdom.get())))?;
         let began = Instant::now();
         while silent && began.elapsed() < limit {
             if cancel.load(Ordering::Relaxed) {

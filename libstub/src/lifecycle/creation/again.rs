@@ -23,12 +23,7 @@ pub(crate) fn seconds_of_boot() -> u64 {
 }
 
 /// Marks a pair as one that is created again, from its own record; gives when it was restarted, now included.
-pub(super) fn begin(
-    journal: &Journal,
-    claim: &Claim,
-    name: &Name,
-    stubdom: Uuid,
-) -> Result<Vec<u64>, Cause> {
+pub(super) fn begin(journal: &Journal, claim: &Claim, name: &Name, stubdom: Uuid) -> Result<Vec<u64>, Cause> {
     let record = journal.find(name)?.filter(|record| record.is_of(stubdom));
     let mut record = record.ok_or(Cause::Superseded)?;
     if record.ending && !record.again {
@@ -66,8 +61,7 @@ impl Again {
         let record = self.journal.find(&self.name)?.filter(|record| record.is_of(self.stubdom));
         let config = record.ok_or(Cause::Superseded)?.config().ok_or(Cause::ConfigNotKept)?;
         let by = By::CallerAgain(self.stubdom);
-        self.creation =
-            self.host.take().map(|host| Creation::new(host, self.journal.clone(), config, by));
+        self.creation = self.host.take().map(|host| Creation::new(host, self.journal.clone(), config, by));
         Ok(())
     }
 

@@ -29,8 +29,8 @@ const STUBDOM_VCPUS: u32 = 1;
 /// How often it is looked whether blkback has opened a disk that it was told of long before.
 const BACKEND_POLL: Duration = Duration::from_millis(2);
 
-pub(crate) use again::seconds_of_boot;
 pub(super) use again::Again;
+pub(crate) use again::seconds_of_boot;
 
 /// A create under way.
 pub(super) struct Creation {
