@@ -351,6 +351,6 @@ fn a_config_that_asks_for_acts_is_refused_where_nobody_acts() {
     let error = &ran.json()["error"];
     assert_eq!(error["code"], "nobody-acts", "{error:#}");
     let text = error.to_string();
-    assert!(text.contains("what on_crash asks for") && text.contains("stubctl daemon"), "{text}");
+    assert!(text.contains("there to obey on_crash\"") && text.contains("stubctl daemon"), "{text}");
     probe.assert_restored();
 }

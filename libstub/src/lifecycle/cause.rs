@@ -24,7 +24,7 @@ pub enum Cause {
     #[error("a pair of this name is recorded already")]
     PairExists,
     /// The config asks for acts at the pair's end, and nobody is there to do them.
-    #[error("no daemon runs to do what {} asks for", .0.join(", "))]
+    #[error("no daemon is there to obey {}", .0.join(", "))]
     NobodyActs(Vec<&'static str>),
     /// What was to be created again was ended, or replaced, by somebody else.
     #[error("somebody else ended the pair meanwhile")]

@@ -70,10 +70,10 @@ pub enum Happening {
 impl Happening {
     /// Whether somebody should look at it.
     pub fn is_warning(&self) -> bool {
+        let lost_qemu = |end: &End| matches!(end, End::StubdomDied { .. } | End::QemuSilent { .. });
         match self {
-            Self::GivenUp { .. } | Self::Failed { .. } | Self::Trouble(_) => true,
-            Self::Ended(End::StubdomDied { .. } | End::QemuSilent { .. }) => true,
-            _ => false,
+            Self::Ended(end) => lost_qemu(end),
+            happening => matches!(happening, Self::GivenUp { .. } | Self::Failed { .. } | Self::Trouble(_)),
         }
     }
 }
