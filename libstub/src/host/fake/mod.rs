@@ -14,7 +14,6 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::time::{Duration, Instant};
 
 use xen_sys::{DomId, DomainInfo, EvtchnPort, Gfn, Kib, Permission};
 
@@ -22,8 +21,8 @@ pub use fault::{Failure, Fault};
 use world::{Held, World};
 
 use super::{
-    Answer, BackendState, BlockDevice, Built, DiskKind, HostError, HvmSpec, Hypervisor, Machine, Monitor,
-    NewDomain, PvSpec, Ring, Unfit, Xenstore,
+    BackendState, BlockDevice, Built, DiskKind, HostError, HvmSpec, Hypervisor, Machine, NewDomain, PvSpec,
+    Ring, Unfit, Xenstore,
 };
 use crate::config::DiskMode;
 use crate::xenbus::{Batch, Op, VbdMark};
@@ -378,26 +377,5 @@ impl Machine for FakeHost {
             let open = state.is_some_and(|(value, _)| value != b"5");
             Ok(if open { BackendState::Open } else { BackendState::Absent })
         })
-    }
-}
-
-impl Monitor for FakeHost {
-    fn ask_qemu(
-        &self,
-        _: DomId,
-        stubdom: DomId,
-        limit: Duration,
-        cancel: &AtomicBool,
-    ) -> Result<Answer, HostError> {
-        let silent =
-            self.call(format!("ask {stubdom}"), |world| Ok(world.silent.contains(&stubdom.get())))?;
-        let began = Instant::now();
-        while silent && began.elapsed() < limit {
-            if cancel.load(Ordering::Relaxed) {
-                return Ok(Answer::Cancelled);
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(if silent { Answer::Silent("QEMU did not answer".to_owned()) } else { Answer::Alive })
     }
 }

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What domains of the host in memory do, and what becomes of them, when a test says so.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use proto::{Stage, keys};
 use uuid::Uuid;
 use xen_sys::{DomId, DomainKind, ShutdownReason};
 
 use super::{Behaviour, FakeHost};
+use crate::host::{Answer, HostError, Monitor};
 
 impl FakeHost {
     /// It behaves like this from now on.
@@ -66,5 +70,26 @@ impl FakeHost {
     pub fn silence(&self, stubdom: DomId, silent: bool) {
         let silenced = &mut self.lock().silent;
         let _ = if silent { silenced.insert(stubdom.get()) } else { silenced.remove(&stubdom.get()) };
+    }
+}
+
+impl Monitor for FakeHost {
+    fn ask_qemu(
+        &self,
+        _: DomId,
+        stubdom: DomId,
+        limit: Duration,
+        cancel: &AtomicBool,
+    ) -> Result<Answer, HostError> {
+        let silent =
+            self.call(format!("ask {stubdom}"), |world| Ok(world.silent.contains(&stubdom.get())))?;
+        let began = Instant::now();
+        while silent && began.elapsed() < limit {
+            if cancel.load(Ordering::Relaxed) {
+                return Ok(Answer::Cancelled);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(if silent { Answer::Silent("QEMU did not answer".to_owned()) } else { Answer::Alive })
     }
 }
