@@ -17,17 +17,20 @@ use crate::packages::Packages;
 use crate::ramdisk::{Packing, Ramdisk, Wanted};
 use crate::rootfs::Rootfs;
 use crate::tree::{Mode, chmod};
-use crate::{ImageError, Root, Tree, ramdisk, rootfs};
+use crate::{ImageError, Root, Tree, debug_shell, ramdisk, rootfs};
 
-/// What QEMU and PID 1 open, in the order of loading, the disks first.
+/// What QEMU and PID 1 open, in the order of loading, the disks first, and what the guest's network cards need last.
 ///
 /// Kernels from 2026 on restrict privcmd in the stubdomain to what QEMU cannot work with, unless told otherwise.
-const MODULES: [(&str, &str); 5] = [
+const MODULES: [(&str, &str); 8] = [
     ("xen-blkfront", ""),
     ("xen-evtchn", ""),
     ("xen-gntdev", ""),
     ("xen-gntalloc", ""),
     ("xen-privcmd", "unrestricted=1"),
+    ("xen-netfront", ""),
+    ("tun", ""),
+    ("bridge", ""),
 ];
 
 /// What every kernel needs: its console on hvc0; a panic that ends the domain as a crash instead of a reboot; and
@@ -53,6 +56,8 @@ pub struct Build {
     pub format: Format,
     /// What it holds beyond QEMU.
     pub contents: Contents,
+    /// A shell on the console of every stubdomain that starts from it.
+    pub debug_shell: bool,
 }
 
 /// An image that was built.
@@ -70,7 +75,11 @@ impl Build {
         let root = Root::new(&self.root);
         let packages = Packages::read(&root)?;
         let kernel = self.kernel.take(&root, &packages)?;
-        let rootfs = rootfs::collect(&root, &self.init, &self.contents)?;
+        let mut contents = self.contents.clone();
+        if self.debug_shell {
+            debug_shell::add(&mut contents, &root)?;
+        }
+        let rootfs = rootfs::collect(&root, &self.init, &contents)?;
         let parent =
             self.out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(ImageError::file("making", parent))?;
@@ -132,7 +141,7 @@ impl Build {
         let tree = loader.map(|loader| loader.tree(root, &kernel.vmlinux.release)).transpose()?;
         match (tree, whole) {
             (None, false) => Ok(None),
-            (Some(tree), false) => ramdisk::pack(&tree, Packing::Gzip).map(Some),
+            (Some(tree), false) => ramdisk::pack(&tree, Packing::Zstd).map(Some),
             (tree, true) => {
                 let mut all = rootfs.clone();
                 all.merge(tree.unwrap_or_default())?;
@@ -160,7 +169,8 @@ impl Build {
             qemu: rootfs.qemu.clone(),
             kernel: kernel.vmlinux.release,
             rootfs: self.format.name().to_owned(),
-            cmdline: cmdline(self.format),
+            cmdline: cmdline(self.format, self.debug_shell),
+            debug_shell: self.debug_shell,
             min_memory_mib: min_memory_mib(self.format, rootfs.tree.size()),
             digests,
             packages: named.filter_map(version).collect(),
@@ -171,14 +181,16 @@ impl Build {
 }
 
 /// With the root filesystem for a kernel that needs no ramdisk.
-fn cmdline(format: Format) -> String {
-    match format {
-        Format::Ramdisk => CMDLINE.to_owned(),
-        Format::Erofs | Format::Squashfs | Format::Ext4 => {
-            let (vdev, name) = (manifest::ROOTFS_VDEV, format.name());
-            format!("{CMDLINE} root=/dev/{vdev} rootfstype={name} ro init={}", ramdisk::INIT)
-        }
+fn cmdline(format: Format, debug_shell: bool) -> String {
+    let mut line = CMDLINE.to_owned();
+    if format != Format::Ramdisk {
+        let (vdev, name) = (manifest::ROOTFS_VDEV, format.name());
+        line += &format!(" root=/dev/{vdev} rootfstype={name} ro init={}", ramdisk::INIT);
     }
+    if debug_shell {
+        line += &format!(" {}", debug_shell::WORD);
+    }
+    line
 }
 
 /// A ramdisk's files stay in memory; while they are unpacked, so does the packed form.
@@ -240,11 +252,12 @@ mod tests {
     #[test]
     fn the_command_line_fits_the_domain_builder_and_names_the_filesystem() {
         for format in [Format::Erofs, Format::Squashfs, Format::Ext4] {
-            let line = cmdline(format);
+            let line = cmdline(format, false);
             assert!(line.len() < 1024 && !line.contains("  "), "{line}");
             assert!(line.contains(&format!(" root=/dev/xvdz rootfstype={} ro ", format.name())), "{line}");
         }
-        assert!(!cmdline(Format::Ramdisk).contains("root="));
+        assert!(!cmdline(Format::Ramdisk, false).contains("root="));
+        assert!(cmdline(Format::Ramdisk, true).ends_with(" stub.debug-shell"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod closure;
 pub mod collector;
 pub mod contents;
+pub mod debug_shell;
 pub mod elf;
 pub mod error;
 pub mod format;

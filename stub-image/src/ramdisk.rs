@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Ramdisks: PID 1, kernel modules with the list of them, and other files, as a gzipped cpio archive.
+//! Ramdisks: PID 1, kernel modules with the list of them, and other files, as a packed cpio archive.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -107,7 +107,7 @@ pub(crate) fn add_init(tree: &mut Tree, init: &Path) -> Result<(), ImageError> {
 pub enum Packing {
     /// Every kernel that has ramdisks unpacks it.
     Gzip,
-    /// Smaller, and unpacked in a fraction of the time, by kernels from 5.9 on: for ramdisks with a whole system.
+    /// Smaller, and unpacked in a fraction of the time, by kernels from 5.9 on: an image's.
     Zstd,
 }
 

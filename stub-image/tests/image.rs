@@ -14,6 +14,9 @@ use std::time::Duration;
 use proto::manifest::{EntryKind, Manifest};
 
 const QEMU: &str = "/usr/libexec/xen-qemu-system-i386";
+/// What QEMU and PID 1 need of the kernel beside a disk.
+const DRIVERS: [&str; 7] =
+    ["xen-evtchn", "xen-gntdev", "xen-gntalloc", "xen-privcmd", "xen-netfront", "tun", "bridge"];
 /// Each form, and the tool it needs.
 const FORMATS: [(&str, &str); 4] =
     [("erofs", "mkfs.erofs"), ("squashfs", "mksquashfs"), ("ext4", "mke2fs"), ("ramdisk", "true")];
@@ -33,8 +36,7 @@ impl Distribution {
             "Package: qemu-system-xen\nVersion: 1:7.2\n\nPackage: linux-image\nVersion: 6.1-1\n",
         );
         let modules = ["xen-blkfront", "erofs", "squashfs", "ext4"];
-        let modules: Vec<&str> =
-            modules.into_iter().chain(["xen-evtchn", "xen-gntdev", "xen-gntalloc", "xen-privcmd"]).collect();
+        let modules: Vec<&str> = modules.into_iter().chain(DRIVERS).collect();
         for module in &modules {
             new.put(&format!("root/lib/modules/6.1.0-9/kernel/{module}.ko"), module);
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The same faults against `stubctl` and against upstream's `xl`: how soon the command ends after the death, whether it
+#![forbid(unsafe_code)]
 //! names the cause, and what it leaves behind.
 
 use std::fs;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Starts and ends of guests, ours and upstream's in turns: wall time, CPU, forks, memory.
+#![forbid(unsafe_code)]
 
 use std::fs;
 use std::path::Path;

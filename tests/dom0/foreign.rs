@@ -2,38 +2,20 @@
 //! Under other toolstacks, and with other images: our ramdisk image under upstream's `xl`, and images that know nothing of
 //! our protocol under `stubctl`.
 
-use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use serde_json::json;
 use stub_tests::guest::{Guest, image};
 use stub_tests::kernel::ready_image;
 use stub_tests::probe::Probe;
-use stub_tests::stubctl::{self, Ran, stubctl};
-use stub_tests::wait_for;
+use stub_tests::stubctl::{self, stubctl};
+use stub_tests::tools::{must, run};
+use stub_tests::{shell, wait_for};
 use xen_sys::{Access as _, Store};
 
 /// The image whose root filesystem is in its ramdisk, as `xl` needs it.
 const RAMDISK_IMAGE: &str = "/lab/put/image-ramdisk";
-
-/// What a stubdomain with a ramdisk of a whole distribution's programs takes.
-const SHELL_MEMORY: &str = "stubdomain_memory = 320";
-
-/// Runs a program of dom0, and shows what came of it.
-fn run(program: &str, args: &[&str]) -> Ran {
-    let ran: Ran =
-        Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{program}: {error}")).into();
-    println!("$ {program} {} -> {}\n{}{}", args.join(" "), ran.status, ran.stdout, ran.stderr);
-    ran
-}
-
-fn must(program: &str, args: &[&str]) -> String {
-    let ran = run(program, args);
-    assert_eq!(ran.status, 0, "{ran:?}");
-    ran.stdout
-}
 
 /// The nodes that a stubdomain and its toolstack have in its directory.
 fn report(guest: u16, stubdom: u16) -> Vec<String> {
@@ -65,6 +47,11 @@ impl Drop for XlGuest {
 
 #[test]
 fn upstreams_xl_starts_and_ends_a_guest_with_our_ramdisk_image() {
+    if xen_sys::BUILT_FOR != "4.17" {
+        // dom0's QEMU 10 ends at the stubdomain's consoles, which nobody serves then: no image helps.
+        println!("figure: ignored: xl of Xen {} starts no Linux stubdomain at all", xen_sys::BUILT_FOR);
+        return;
+    }
     let manifest = fs::read(Path::new(RAMDISK_IMAGE).join("manifest.json")).expect("the ramdisk image");
     let manifest = proto::manifest::Manifest::from_json(&manifest).expect("a manifest");
     let guest = Guest::new()
@@ -99,77 +86,15 @@ fn upstreams_xl_starts_and_ends_a_guest_with_our_ramdisk_image() {
     probe.assert_restored();
 }
 
-/// A ramdisk in the style of Xen's docs/misc/stubdom.txt: PID 1 is a shell script that knows of `target` and `dm-argv` only.
-fn shell_ramdisk(directory: &Path) -> PathBuf {
-    const QEMU: &str = "/usr/libexec/xen-qemu-system-i386";
-    const PROGRAMS: [&str; 8] = [
-        QEMU,
-        "/usr/bin/dash",
-        "/usr/bin/mount",
-        "/usr/bin/sleep",
-        "/usr/bin/sort",
-        "/usr/bin/kmod",
-        "/usr/bin/xenstore-read",
-        "/usr/bin/xenstore-list",
-    ];
-    const MODULES: [&str; 5] = ["xen-blkfront", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "xen-privcmd"];
-    let tree = directory.join("tree");
-    for name in ["dev", "proc", "sys", "tmp"] {
-        fs::create_dir_all(tree.join(name)).expect("a directory");
-    }
-    let mut files =
-        must("stubctl", &[&["image", "closure", "--paths", "--root", "/"], &PROGRAMS[..]].concat());
-    let manifest = fs::read(Path::new(&image()).join("manifest.json")).expect("the image");
-    let release = proto::manifest::Manifest::from_json(&manifest).expect("a manifest").kernel;
-    let mut script = "#!/usr/bin/dash\n\
-                      set -e\n\
-                      PATH=/usr/bin\n\
-                      mount -t proc proc /proc\n\
-                      mount -t sysfs sysfs /sys\n\
-                      mount -t devtmpfs devtmpfs /dev\n\
-                      exec </dev/console >/dev/console 2>&1\n\
-                      echo 1 >/proc/sys/vm/overcommit_memory\n"
-        .to_owned();
-    for module in MODULES {
-        let list = must("modprobe", &["--set-version", &release, "--show-depends", module]);
-        for path in list.lines().filter_map(|line| line.strip_prefix("insmod ")) {
-            let path = fs::canonicalize(path.trim()).expect("a module").display().to_string();
-            let parameters = if module == "xen-privcmd" { " unrestricted=1" } else { "" };
-            let _ = writeln!(script, "[ -e {path}.done ] || insmod {path}{parameters}; : >{path}.done");
-            let _ = writeln!(files, "{path}");
-        }
-    }
-    script += "until [ -e /dev/xvda ]; do sleep 0.1; done\n\
-               guest=$(xenstore-read target)\n\
-               args=$(xenstore-read /local/domain/$guest/vm)/image/dm-argv\n\
-               for node in $(xenstore-list $args | sort); do\n\
-               \x20   set -- \"$@\" \"$(xenstore-read $args/$node)\"\n\
-               done\n\
-               echo \"QEMU is started with $# arguments\"\n";
-    let _ = writeln!(script, "exec {QEMU} \"$@\"");
-    let list = directory.join("files");
-    fs::write(&list, files.replace("\n/", "\n").trim_start_matches('/')).expect("written");
-    fs::write(tree.join("init"), script).expect("written");
-    let ramdisk = directory.join("ramdisk");
-    let (root, list, out) = (tree.display(), list.display(), ramdisk.display());
-    let pack = format!(
-        "set -e; cd /; cpio --quiet -pd {root} <{list}; cd {root}; chmod 755 init; \
-         ln -s kmod usr/bin/insmod; find . | cpio --quiet -o -H newc >{out}"
-    );
-    must("sh", &["-c", &pack]);
-    fs::remove_dir_all(tree).expect("removed");
-    ramdisk
-}
-
 #[test]
 fn a_shell_that_knows_xens_own_page_only_is_served_in_its_order() {
     let probe = Probe::take();
     let directory = tempfile::tempdir().expect("a directory");
-    let ramdisk = shell_ramdisk(directory.path());
+    let ramdisk = shell::ramdisk(directory.path());
     let guest = Guest::new()
         .with(&format!("stubdomain_kernel = \"{}/kernel\"", image()))
         .with(&format!("stubdomain_ramdisk = \"{}\"", ramdisk.display()))
-        .with(SHELL_MEMORY);
+        .with(&format!("stubdomain_memory = {}", shell::MEMORY_MIB));
     let ran = stubctl::create(&guest);
     assert_eq!(ran.status, 0, "{ran:?}");
     let created = ran.json();

@@ -6,6 +6,7 @@ mod front;
 mod library;
 mod order;
 mod reap;
+mod refusals;
 mod supervisor;
 mod sweep;
 mod waits;
@@ -136,6 +137,7 @@ fn manifest() -> Manifest {
         kernel_origin: None,
         rootfs: "erofs".to_owned(),
         cmdline: String::new(),
+        debug_shell: false,
         min_memory_mib: 64,
         digests: ["kernel", "ramdisk", "rootfs.img"].map(file).into(),
         packages: std::collections::BTreeMap::new(),

@@ -7,9 +7,12 @@ pub mod kernel;
 pub mod probe;
 pub mod program;
 pub mod report;
+pub mod shell;
 pub mod stamps;
 pub mod stepper;
 pub mod stubctl;
+pub mod tools;
+pub mod xenstored;
 
 use std::time::{Duration, Instant};
 

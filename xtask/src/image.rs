@@ -2,14 +2,19 @@
 //! The stubdomain image of the lab, from the lab's own packages: its QEMU must fit its Xen.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 
 use crate::lab::{Root, Xen, newest};
 use crate::{build, cache, packages, step, workspace};
+
+/// The most bytes that the default root filesystem may have, with Debian 12's unmodified QEMU.
+const ROOTFS_LIMIT: u64 = 16_000_000;
+/// The most bytes that the ramdisk of Debian's kernel may have when it only leads to a root filesystem.
+const RAMDISK_LIMIT: u64 = 1_000_000;
 
 /// The kernel of a stubdomain.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -35,6 +40,9 @@ enum Format {
     Ramdisk,
 }
 
+/// The word for an image with a shell in the names of images.
+const SHELL: &str = "shell";
+
 /// Which image, and with its Xen which lab.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Which {
@@ -47,6 +55,9 @@ pub(crate) struct Which {
     /// The form of its files
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// With a shell on the stubdomain's console
+    #[arg(long)]
+    debug_shell: bool,
 }
 
 #[derive(clap::Args)]
@@ -61,7 +72,9 @@ pub(crate) struct Args {
 /// The chore.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let every = Xen::value_variants().iter().flat_map(|&xen| {
-        Kernel::value_variants().iter().map(move |&kernel| Which { xen, kernel, format: Format::default() })
+        let debug_shell = false;
+        let format = Format::default();
+        Kernel::value_variants().iter().map(move |&kernel| Which { xen, kernel, format, debug_shell })
     });
     let wanted = if args.all { every.collect() } else { vec![args.which] };
     for which in wanted {
@@ -80,6 +93,9 @@ impl Which {
         if self.format != Format::default() {
             name.push_str(&format!("-{}", word(self.format)));
         }
+        if self.debug_shell {
+            name.push_str(&format!("-{SHELL}"));
+        }
         name
     }
 
@@ -90,8 +106,9 @@ impl Which {
         let xen = Xen::from_str(xen, false).map_err(anyhow::Error::msg)?;
         let kernel = words.next_if_map(choice).unwrap_or_default();
         let format = words.next_if_map(choice).unwrap_or_default();
+        let debug_shell = words.next_if_eq(&SHELL).is_some();
         ensure!(words.next().is_none(), "no image is called {name}");
-        Ok(Self { xen, kernel, format })
+        Ok(Self { xen, kernel, format, debug_shell })
     }
 
     /// The one with the minimal kernel.
@@ -102,6 +119,20 @@ impl Which {
     /// The one that is all ramdisk.
     pub(crate) fn as_ramdisk(self) -> Self {
         Self { format: Format::Ramdisk, ..self }
+    }
+
+    /// One of each kernel and form, by their names: `minimal-squashfs`.
+    pub(crate) fn of_every_kind(self) -> impl Iterator<Item = (String, Self)> {
+        Kernel::value_variants().iter().flat_map(move |&kernel| {
+            Format::value_variants().iter().map(move |&format| {
+                (format!("{}-{}", word(kernel), word(format)), Self { kernel, format, ..self })
+            })
+        })
+    }
+
+    /// The one with a shell on its console.
+    pub(crate) fn with_shell(self) -> Self {
+        Self { debug_shell: true, ..self }
     }
 
     /// Where the image is.
@@ -146,11 +177,32 @@ pub(crate) fn ensure(which: Which) -> Result<PathBuf> {
             .arg(&init)
             .args(&kernel)
             .args(["--format", &word(which.format)])
+            .args(which.debug_shell.then_some("--debug-shell"))
             .arg("--out")
             .arg(&image),
     )?;
+    // Before the stamp: an image that is too large is built, and refused, again.
+    check_sizes(which, &image)?;
     fs::write(stamp, key)?;
     Ok(image)
+}
+
+/// Fails if a file of the image is larger than what the project promises.
+fn check_sizes(which: Which, image: &Path) -> Result<()> {
+    let mut limits = Vec::new();
+    // Debian 13's QEMU is larger; its root filesystem is only reported.
+    if which.xen == Xen::V4_17 && which.format == Format::default() && !which.debug_shell {
+        limits.push(("rootfs.img", ROOTFS_LIMIT));
+    }
+    if which.kernel == Kernel::Distro && which.format != Format::Ramdisk {
+        limits.push(("ramdisk", RAMDISK_LIMIT));
+    }
+    for (name, limit) in limits {
+        let file = image.join(name);
+        let size = file.metadata().with_context(|| format!("no {}", file.display()))?.len();
+        ensure!(size <= limit, "{} has {size} bytes, and may have {limit}", file.display());
+    }
+    Ok(())
 }
 
 /// What a choice is called on the command line.
@@ -185,7 +237,9 @@ mod tests {
 
     #[test]
     fn an_image_is_found_by_its_name_again() {
-        for name in ["4.17", "4.17-minimal", "4.20", "4.17-ramdisk", "4.20-minimal-squashfs"] {
+        for name in
+            ["4.17", "4.17-minimal", "4.20", "4.17-ramdisk", "4.20-minimal-squashfs", "4.17-ext4-shell"]
+        {
             assert_eq!(Which::named(name).unwrap().name(), name);
         }
         assert!(Which::named("4.18").is_err() && Which::named("4.17-large").is_err());

@@ -26,6 +26,9 @@ const THOROUGH_DEADLINE: u64 = 36_000;
 /// The tests that need an image which is all ramdisk: for another toolstack, or to be changed.
 const WITH_RAMDISK: [&str; 2] = ["foreign::", "faults::"];
 
+/// The tests of a shell on the stubdomain's console.
+const WITH_SHELL: [&str; 1] = ["shell::"];
+
 /// Where a page finds the disk of a Linux guest, as the demo does.
 const LINUX_DISK: &str = "/lab/put/guest.img";
 
@@ -119,11 +122,15 @@ fn dom0(args: &Args, filter: &str) -> Result<()> {
         return Ok(());
     }
     let mut lab = Lab::new("test", xen, "4G", if args.thorough { THOROUGH_DEADLINE } else { DEADLINE });
+    lab.may_reboot();
     let mut programs = build::release(xen)?;
     programs.extend(build::examples(xen)?);
     lab.install(&programs, &image::ensure(args.which)?);
     if has_any(xen, &binaries, &WITH_RAMDISK, filter)? {
         lab.put_as(&image::ensure(args.which.as_ramdisk())?, "image-ramdisk");
+    }
+    if has_any(xen, &binaries, &WITH_SHELL, filter)? {
+        lab.put_as(&image::ensure(args.which.with_shell())?, "image-shell");
     }
     let dir = tempfile::tempdir()?;
     put_tests(&mut lab, &dir.path().join("tests"), &binaries)?;

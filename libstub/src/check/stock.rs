@@ -27,6 +27,10 @@ fn image_finding(image: Result<Image, ImageError>) -> Finding {
         Err(error) => return Finding::failure(NAME, error.to_string(), error.code().remedy()),
     };
     let memory = image.memory.get() / 1024;
+    if image.debug_shell {
+        let what = format!("{} has a debug shell on its console", image.kernel.display());
+        return Finding::warning(NAME, what, Code::ImageDebugShell.remedy());
+    }
     match (&image.directory, &image.kernel_release, &image.qemu) {
         (Some(directory), Some(kernel), Some(qemu)) => {
             let directory = directory.display();

@@ -32,6 +32,8 @@ pub struct Image {
     pub waits_for_go: bool,
     /// Where it looks for QEMU's arguments.
     pub arguments: Arguments,
+    /// Whether the manifest says that there is a shell on its console: who reaches that has the guest.
+    pub debug_shell: bool,
     /// The image's directory, if it is one of ours.
     pub directory: Option<PathBuf>,
     /// The release of the kernel, if the manifest tells.
@@ -154,6 +156,7 @@ impl Image {
             memory: Self::DEFAULT_MEMORY,
             waits_for_go: false,
             arguments: Arguments::DmArgv,
+            debug_shell: false,
             directory: None,
             kernel_release: None,
             qemu: None,
@@ -197,6 +200,7 @@ impl Image {
             // A kernel that is all of the image knows Xen's own page only.
             waits_for_go: manifest.kind == Kind::Linux,
             arguments: manifest.arguments,
+            debug_shell: manifest.debug_shell,
             directory: Some(directory.to_owned()),
             kernel_release: Some(manifest.kernel),
             qemu: Some(manifest.qemu),

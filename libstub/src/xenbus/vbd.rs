@@ -115,7 +115,7 @@ impl VbdMark {
 
     /// Where dom0's kernel says what went wrong with this device.
     pub(crate) fn backend_error(&self) -> String {
-        format!("{}/backend/vbd/{}/{}/error", Self::errors(), self.domid, self.devid)
+        format!("{}/error", self.error())
     }
 
     /// Where dom0's kernel says what went wrong with any backend; nobody else removes it (Linux
@@ -150,5 +150,18 @@ impl VbdMark {
         batch.write(format!("{backend}/online"), "0");
         batch.write(format!("{backend}/state"), CLOSING);
         batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_of_a_device_has_words_of_its_own_and_a_hostile_one_has_some() {
+        let words: std::collections::BTreeSet<&str> =
+            (1..=6).map(|state: u8| state_in_words(state.to_string().as_bytes())).collect();
+        assert_eq!(words.len(), 6);
+        assert_eq!(state_in_words(b"4\x1b[2J"), "unknown");
     }
 }

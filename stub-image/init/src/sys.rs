@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
@@ -250,9 +251,10 @@ pub fn set_up(name: &str) -> io::Result<()> {
     unsafe { ioctl(network()?.as_fd(), libc::SIOCSIFFLAGS, &mut interface) }.map(drop)
 }
 
-/// A socket of no other use than to reach the network's requests.
-fn network() -> io::Result<std::net::UdpSocket> {
-    std::net::UdpSocket::bind(("0.0.0.0", 0))
+/// A socket of no other use than to reach the network's requests. Not one of the Internet's: the C library's resolver of
+/// names would come with it, an eighth of this program.
+fn network() -> io::Result<UnixDatagram> {
+    UnixDatagram::unbound()
 }
 
 fn interface(name: &str, value: libc::__c_anonymous_ifr_ifru) -> io::Result<libc::ifreq> {

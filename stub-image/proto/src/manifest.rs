@@ -43,6 +43,9 @@ pub struct Manifest {
     pub rootfs: String,
     /// The kernel command line it needs.
     pub cmdline: String,
+    /// Whether it starts a shell on its console: who reaches that has the stubdomain and its guest.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub debug_shell: bool,
     /// The smallest memory, in MiB, with which it was seen to serve a guest.
     pub min_memory_mib: u32,
     /// SHA-256 of each file beside the manifest, by name.

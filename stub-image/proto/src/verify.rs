@@ -95,6 +95,7 @@ mod tests {
             kernel_origin: None,
             rootfs: "erofs".into(),
             cmdline: String::new(),
+            debug_shell: false,
             min_memory_mib: 64,
             digests: BTreeMap::from(["kernel", "rootfs.img"].map(|name| (name.to_owned(), ABC.to_owned()))),
             packages: BTreeMap::new(),

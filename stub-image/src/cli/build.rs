@@ -44,6 +44,9 @@ pub struct Arguments {
     /// Another program for the root filesystem, with all that it needs.
     #[arg(long = "program", value_name = "PATH")]
     programs: Vec<PathBuf>,
+    /// Adds the root's shell and some tools, on the console of every stubdomain that starts from the image: for debugging.
+    #[arg(long)]
+    debug_shell: bool,
     #[command(flatten)]
     what: What,
 }
@@ -110,7 +113,8 @@ impl Arguments {
         let kernel = Wanted { choice: self.kernel, release: self.kernel_release, source: self.kernel_source };
         let contents = self.what.contents(self.programs)?;
         let (root, init, out) = (self.root, self.init, self.out);
-        let build = Build { root, init, out, kernel, format: self.format, contents };
+        let (format, debug_shell) = (self.format, self.debug_shell);
+        let build = Build { root, init, out, kernel, format, contents, debug_shell };
         let built = build.run().with_context(|| format!("no image in {}", build.out.display()))?;
         let manifest = built.manifest;
         println!(
@@ -122,6 +126,9 @@ impl Arguments {
             manifest.contents.len(),
             begin.elapsed().as_secs_f64(),
         );
+        if manifest.debug_shell {
+            println!("DEBUG SHELL: who reaches the console of a stubdomain controls it and its guest");
+        }
         if !built.absent.is_empty() {
             println!("not in the root, so devices that read them do not work: {}", built.absent.join(", "));
         }

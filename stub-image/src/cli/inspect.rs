@@ -54,6 +54,12 @@ fn facts(directory: &Path, manifest: &Manifest) -> Vec<Vec<String>> {
         fact("memory", format!("{} MiB at least", manifest.min_memory_mib)),
         fact("stubdom protocol", manifest.protocol.to_string()),
     ];
+    if manifest.debug_shell {
+        rows.push(fact(
+            "DEBUG SHELL",
+            "who reaches its console controls the stubdomain and its guest".to_owned(),
+        ));
+    }
     for (name, digest) in &manifest.digests {
         let size = fs::metadata(directory.join(name)).map_or("missing".to_owned(), |file| size(file.len()));
         rows.push(fact(name, format!("{size}, SHA-256 {digest}")));

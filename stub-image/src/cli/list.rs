@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use proto::PROTOCOL;
+use proto::manifest::Manifest;
 use proto::places::{IMAGES, Place};
 use serde::Serialize;
 
@@ -91,7 +92,9 @@ fn describe(place: &Place, xen: &str) -> (String, Option<String>) {
         Place::Image(directory) => match read(directory) {
             Err(error) => ("?".to_owned(), Some(format!("{error:#}"))),
             Ok(manifest) => {
-                let what = format!("kernel {}, {}, QEMU {}", manifest.kernel, manifest.rootfs, manifest.qemu);
+                let shell = if manifest.debug_shell { ", DEBUG SHELL" } else { "" };
+                let Manifest { kernel, rootfs, qemu, .. } = &manifest;
+                let what = format!("kernel {kernel}, {rootfs}, QEMU {qemu}{shell}");
                 let gone = manifest.digests.keys().find(|name| !directory.join(name).is_file());
                 let fault = manifest.fits(PROTOCOL, xen).err();
                 (what, fault.or_else(|| gone.map(|name| format!("{name} is missing"))))

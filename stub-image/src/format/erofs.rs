@@ -7,10 +7,10 @@ use std::process::Command;
 use super::{UUID, run, staged};
 use crate::{ImageError, Tree};
 
-/// The better of the two compressions that every kernel's EROFS has; level 12 saves 0.3 % for seven times the time.
-const COMPRESSION: &str = "-zlz4hc,9";
-/// Bytes that are packed together: the default, 4 KiB, makes the whole larger by a fifth.
-const CLUSTER: &str = "-C131072";
+/// The better of the two compressions that every kernel's EROFS has, at its best.
+const COMPRESSION: &str = "-zlz4hc,12";
+/// Bytes that are packed together: the default, 4 KiB, makes the whole larger by a fifth; 1 MiB saves 0.3 % more.
+const CLUSTER: &str = "-C262144";
 /// The ends of files go beside their inodes.
 const TAILS: &str = "-Eztailpacking";
 

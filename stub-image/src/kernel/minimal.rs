@@ -124,6 +124,10 @@ impl Minimal {
         let built = tree.join(VMLINUX);
         let bytes = fs::read(&built).map_err(ImageError::file("reading", &built))?;
         let kernel = vmlinux::read(&built, &bytes)?;
+        if !vmlinux::notes(&kernel).contains(&vmlinux::PVH_ENTRY) {
+            let reason = "it has no entry for PVH domains of Xen".to_owned();
+            return Err(ImageError::Kernel { path: built, reason });
+        }
         fs::create_dir(&done)
             .and_then(|()| fs::write(done.join(VMLINUX), &kernel.elf))
             .and_then(|()| fs::write(done.join("config"), made))
@@ -183,6 +187,7 @@ fn logged(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::skipped::ignored;
 
     #[test]
     fn lines_of_the_fragment_that_did_not_hold_are_named() {
@@ -191,6 +196,23 @@ mod tests {
             "CONFIG_B=y; # CONFIG_C is not set"
         });
         assert!(lost(CONFIG, CONFIG).is_empty());
+    }
+
+    #[test]
+    fn every_kernel_that_this_machine_has_built_starts_as_pv_and_as_pvh() {
+        let built = fs::read_dir(cache()).into_iter().flatten().flatten();
+        let built: Vec<PathBuf> =
+            built.map(|entry| entry.path().join(VMLINUX)).filter(|file| file.is_file()).collect();
+        if built.is_empty() {
+            ignored("no kernel was built here");
+        }
+        for file in built {
+            let notes = vmlinux::notes(&vmlinux::read(&file, &fs::read(&file).unwrap()).unwrap());
+            assert!(
+                notes.contains(&vmlinux::PV_ENTRY) && notes.contains(&vmlinux::PVH_ENTRY),
+                "{file:?}: {notes:?}"
+            );
+        }
     }
 
     #[test]

@@ -26,6 +26,9 @@ const SIZE_FIELD: usize = 4;
 const SECTION_TABLE: std::ops::Range<usize> = 0x28..0x30;
 const SECTION_COUNTS: std::ops::Range<usize> = 0x3c..0x40;
 const NOTE_OWNER: &[u8] = b"Xen\0";
+/// Kinds of Xen's notes (`public/elfnote.h`): where a PV kernel begins, and a PVH one.
+pub(super) const PV_ENTRY: u32 = 1;
+pub(super) const PVH_ENTRY: u32 = 18;
 const BANNER: &[u8] = b"Linux version ";
 
 /// A kernel that is ready to be loaded.
@@ -82,11 +85,9 @@ fn loadable(mut file: Vec<u8>) -> Result<Vec<u8>, String> {
         return Err("it is not for x86-64".into());
     }
     let segments = |kind| elf.program_headers.iter().filter(move |header| header.p_type == kind);
-    let noted = segments(PT_NOTE).any(|header| {
-        file.get(header.file_range()).is_some_and(|notes| notes.windows(4).any(|window| window == NOTE_OWNER))
-    });
-    if !noted {
-        return Err("it has no notes for Xen (CONFIG_XEN_PV and CONFIG_XEN_PVH make them)".into());
+    // Stubdomains are PV domains so far.
+    if !xen_notes(&elf, &file).contains(&PV_ENTRY) {
+        return Err("it has no entry for PV domains of Xen (CONFIG_XEN_PV makes it)".into());
     }
     let end = segments(PT_LOAD).chain(segments(PT_NOTE)).map(|header| header.file_range().end).max();
     let end = end.filter(|end| *end <= file.len() && *end >= SECTION_COUNTS.end);
@@ -94,6 +95,32 @@ fn loadable(mut file: Vec<u8>) -> Result<Vec<u8>, String> {
     file[SECTION_TABLE].fill(0);
     file[SECTION_COUNTS].fill(0);
     Ok(file)
+}
+
+/// The kinds of the notes for Xen in a kernel that [`read`] made.
+pub(super) fn notes(kernel: &Vmlinux) -> Vec<u32> {
+    Elf::parse(&kernel.elf).map(|elf| xen_notes(&elf, &kernel.elf)).unwrap_or_default()
+}
+
+fn xen_notes(elf: &Elf<'_>, file: &[u8]) -> Vec<u32> {
+    let headers = elf.program_headers.iter().filter(|header| header.p_type == PT_NOTE);
+    let segments = headers.filter_map(|header| file.get(header.file_range()));
+    segments.flat_map(|segment| kinds(segment).unwrap_or_default()).collect()
+}
+
+/// The kinds of Xen's among these notes, which are read until the first broken one.
+fn kinds(mut notes: &[u8]) -> Option<Vec<u32>> {
+    let mut found = Vec::new();
+    while let Some((header, rest)) = notes.split_first_chunk::<12>() {
+        let word = |at: usize| Some(u32::from_le_bytes(header[at..at + 4].try_into().ok()?));
+        let size = |at: usize| usize::try_from(word(at)?).ok()?.checked_next_multiple_of(4);
+        let (owner, value) = (size(0)?, size(4)?);
+        if rest.starts_with(NOTE_OWNER) {
+            found.push(word(8)?);
+        }
+        notes = rest.get(owner.checked_add(value)?..).unwrap_or_default();
+    }
+    Some(found)
 }
 
 /// What follows `Linux version ` in the kernel's banner.
@@ -165,9 +192,26 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn notes_are_told_apart_by_owner_and_kind() {
+        let note = |owner: &[u8], kind: u32, value: &[u8]| {
+            let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap().to_le_bytes();
+            let mut note = [size(owner), size(value), kind.to_le_bytes()].concat();
+            for bytes in [owner, value] {
+                note.extend(bytes);
+                note.resize(note.len().next_multiple_of(4), 0);
+            }
+            note
+        };
+        let notes =
+            [note(b"Xen\0", 6, b"linux\0"), note(b"GNU\0", 3, &[1; 20]), note(b"Xen\0", PVH_ENTRY, &[0; 8])];
+        assert_eq!(kinds(&notes.concat()).unwrap(), [6, PVH_ENTRY]);
+        assert_eq!(kinds(&note(b"Xen\0", PV_ENTRY, &[])[..15]).unwrap(), [PV_ENTRY; 0]);
+    }
+
+    #[test]
     fn a_kernel_that_xen_cannot_start_is_refused() {
         let refused = |bytes: &[u8]| read(Path::new("k"), bytes).unwrap_err().to_string();
-        assert!(refused(&vmlinux(b"GNU\0")).contains("no notes for Xen"));
+        assert!(refused(&vmlinux(b"GNU\0")).contains("no entry for PV domains"));
         assert!(refused(b"text").contains("neither a bzImage nor an ELF file"));
         assert!(refused(&bzimage(b"????????")).contains("packed in a way that is not known"));
         let mut cut = vmlinux(NOTE_OWNER);

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use comfy_table::Cell;
 use libstub::config::Loaded;
-use libstub::{Event, GuestConfig, Journal, Preflight, XenHost};
+use libstub::host::Machine as _;
+use libstub::{Code, Event, GuestConfig, Image, Journal, Preflight, XenHost};
 
-use crate::output::{self, or_dash, say};
+use crate::output::{self, note, or_dash, say};
 use crate::report::Failure;
 use crate::run::Loop;
 use crate::schema::{Created, DryRun};
@@ -57,6 +58,7 @@ pub(crate) fn create(journal: Journal, create: &Create, as_json: bool) -> Result
         Some(limit) => XenHost::open_waiting(limit)?,
         None => XenHost::open()?,
     };
+    warn_of_shell(&config, &host);
     if create.dry_run {
         let preflight = libstub::preflight(&host, &journal, &config)?;
         if as_json {
@@ -84,6 +86,15 @@ pub(crate) fn create(journal: Journal, create: &Create, as_json: bool) -> Result
         say(format_args!("{} runs: guest {}, stubdom {}", pair.name, pair.guest, pair.stubdom));
     }
     Ok(())
+}
+
+/// What cannot be used is the create's to tell.
+fn warn_of_shell(config: &GuestConfig, host: &XenHost) {
+    let image = Image::resolve(&config.stubdom, &host.xen_release());
+    if image.is_ok_and(|image| image.debug_shell) {
+        let code = Code::ImageDebugShell;
+        note(format_args!("warning[{code}]: {} What to do: {}", code.meaning(), code.remedy()));
+    }
 }
 
 fn print(preflight: &Preflight) {

@@ -102,6 +102,7 @@ fn what_a_dry_run_prints_is_on_the_page() {
         memory: Kib::new(1),
         waits_for_go: true,
         arguments: libstub::Arguments::DmArgv,
+        debug_shell: false,
         directory: path(),
         kernel_release: Some(String::new()),
         qemu: Some(String::new()),

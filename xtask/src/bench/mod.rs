@@ -11,7 +11,7 @@ use clap::ValueEnum;
 
 use crate::image::{self, Which};
 use crate::lab::{Lab, quoted};
-use crate::{build, packages};
+use crate::{build, guest, packages};
 
 /// How a program of `tests/bench/` starts the line that is its report.
 const REPORT: &str = "bench-report: ";
@@ -24,6 +24,8 @@ const DEADLINE: u64 = 14_400;
 enum Bench {
     /// Faults of host and stubdomain: how soon a create ends, whether it names the cause, what it leaves
     Faults,
+    /// Images: CPU and wall time of their boot by kernel and format, against a shell as PID 1; the smallest memory
+    Image,
     /// Starts and ends of guests: wall time, CPU, forks, memory
     Start,
 }
@@ -44,6 +46,9 @@ pub(crate) struct Args {
     /// How many guests are started at once
     #[arg(long)]
     at_once: Option<u32>,
+    /// Only this part of the measurement, if it has several
+    #[arg(long)]
+    only: Option<String>,
 }
 
 impl Bench {
@@ -52,15 +57,24 @@ impl Bench {
     }
 
     /// What it needs in dom0 beside the image of the lab, by the names its program knows.
-    fn images(self, which: Which) -> Result<Vec<(&'static str, PathBuf)>> {
-        Ok(match self {
-            Self::Faults => vec![("image-ramdisk", image::ensure(which.as_ramdisk())?)],
+    fn needs(self, which: Which) -> Result<Vec<(String, PathBuf)>> {
+        let images = match self {
+            Self::Faults => vec![("image-ramdisk".to_owned(), which.as_ramdisk())],
+            Self::Image => {
+                which.of_every_kind().map(|(kind, which)| (format!("image-{kind}"), which)).collect()
+            }
             Self::Start => vec![
-                ("image-ramdisk", image::ensure(which.as_ramdisk())?),
-                ("image-minimal-ramdisk", image::ensure(which.as_minimal().as_ramdisk())?),
-                ("image-minimal", image::ensure(which.as_minimal())?),
+                ("image-ramdisk".to_owned(), which.as_ramdisk()),
+                ("image-minimal-ramdisk".to_owned(), which.as_minimal().as_ramdisk()),
+                ("image-minimal".to_owned(), which.as_minimal()),
             ],
-        })
+        };
+        let images = images.into_iter().map(|(name, which)| Ok((name, image::ensure(which)?)));
+        let mut needs: Vec<_> = images.collect::<Result<_>>()?;
+        if self == Self::Image {
+            needs.push(("guest.img".to_owned(), guest::linux_disk(which.xen)?));
+        }
+        Ok(needs)
     }
 }
 
@@ -73,12 +87,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut lab = Lab::new(&format!("bench-{name}"), xen, &args.mem, DEADLINE);
     lab.install(&build::release(xen)?, &image::ensure(args.which)?);
     lab.put_as(&program.path, "bench");
-    for (name, image) in args.bench.images(args.which)? {
-        lab.put_as(&image, name);
+    for (name, path) in args.bench.needs(args.which)? {
+        lab.put_as(&path, &name);
     }
     let setting =
         |name: &str, value: Option<u32>| value.map(|value| format!("{name}={value} ")).unwrap_or_default();
-    let settings = setting("ROUNDS", args.rounds) + &setting("AT_ONCE", args.at_once);
+    let mut settings = setting("ROUNDS", args.rounds) + &setting("AT_ONCE", args.at_once);
+    if let Some(only) = &args.only {
+        settings += &format!("ONLY={} ", quoted(only));
+    }
     let mut reported = None;
     let script = format!("{settings}/lab/put/bench {}", quoted(&name));
     let status = lab.run(&script, |line| match line.strip_prefix(REPORT) {

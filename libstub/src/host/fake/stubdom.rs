@@ -1,18 +1,37 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! What domains of the host in memory do, and what becomes of them, when a test says so.
+//! What the domains, the kernel and other toolstacks of the host in memory do when a test tells them to.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use proto::{Stage, keys};
 use uuid::Uuid;
-use xen_sys::{DomId, DomainKind, ShutdownReason};
+use xen_sys::{DomId, DomainKind, Kib, ShutdownReason};
 
 use super::{Behaviour, FakeHost};
-use crate::host::{Answer, HostError, Monitor};
+use crate::host::{Answer, BackendState, HostError, Monitor};
 
 impl FakeHost {
-    /// It behaves like this from now on.
+    /// Somebody writes a node.
+    pub fn put(&self, path: &str, value: &[u8]) {
+        self.lock().put(path, value, None);
+    }
+
+    /// A domain shuts down.
+    pub fn shut_down(&self, domid: DomId, reason: ShutdownReason) {
+        let mut world = self.lock();
+        if let Some(info) = world.domains.get_mut(&domid.get()) {
+            info.shutdown = Some(reason);
+        }
+        world.fire();
+    }
+
+    /// Xen has so much free memory.
+    pub fn has_free(&self, memory: Kib) {
+        self.lock().free = memory;
+    }
+
+    /// The stubdomain behaves like this from now on.
     pub fn turn(&self, behaviour: Behaviour) {
         let mut world = self.lock();
         world.behaviour = behaviour;
@@ -34,18 +53,25 @@ impl FakeHost {
         self.lock().say(text);
     }
 
+    /// blkback is so far with every disk, whatever it is told; or does its work again.
+    pub fn stick(&self, at: Option<BackendState>) {
+        self.lock().stuck = at;
+    }
+
+    /// dom0's kernel says what is wrong with each of the disks.
+    pub fn complain(&self, text: &[u8]) {
+        let mut world = self.lock();
+        let backends = format!("{}/backend/vbd/", keys::home(0));
+        let disks =
+            world.store.keys().filter_map(|path| path.strip_prefix(&backends)?.strip_suffix("/state"));
+        let nodes: Vec<String> =
+            disks.map(|disk| format!("{}/error/backend/vbd/{disk}/error", keys::home(0))).collect();
+        nodes.iter().for_each(|node| world.put(node, text, None));
+    }
+
     /// No watch event comes from now on.
     pub fn lose_events(&self) {
         self.lock().events_lost = true;
-    }
-
-    /// A domain shuts down, for a reason.
-    pub fn shut_down(&self, domid: DomId, reason: ShutdownReason) {
-        let mut world = self.lock();
-        if let Some(info) = world.domains.get_mut(&domid.get()) {
-            info.shutdown = Some(reason);
-        }
-        world.fire();
     }
 
     /// A domain is destroyed by another hand.
