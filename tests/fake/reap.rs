@@ -6,7 +6,7 @@ use libstub::host::{DomainKind, Hypervisor as _, NewDomain};
 use libstub::{Cause, Name, ReapOptions, Reaped, Remains};
 use uuid::Uuid;
 
-use super::Bench;
+use super::{Bench, quietly};
 
 impl Bench {
     /// Creates in a process that dies at its n-th call; gives whether it got that far.
@@ -36,22 +36,6 @@ impl Bench {
         self.host.fail(Fault::None);
         died
     }
-}
-
-/// A panic is how a process dies here; its message would only be noise.
-fn quietly(run: impl FnOnce()) {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let loud = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            let died =
-                panic.payload().downcast_ref::<String>().is_some_and(|text| text.starts_with("died at"));
-            if !died {
-                loud(panic);
-            }
-        }));
-    });
-    run();
 }
 
 #[test]
