@@ -228,8 +228,10 @@ impl Journal {
             return if self.is_claimed(&name)? { Err(JournalError::Busy(name)) } else { Ok(Some(to)) };
         }
         let _claim = self.claim(&name)?;
-        if !matches!(self.find(&name), Err(JournalError::Unreadable { .. })) {
-            return Ok(None);
+        match self.find(&name) {
+            Err(JournalError::Unreadable { .. }) => {}
+            Err(error @ JournalError::Io { .. }) => return Err(error),
+            _ => return Ok(None),
         }
         self.access("move away", record, || fs::rename(record, &to))?;
         self.sync_directory()?;
