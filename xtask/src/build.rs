@@ -99,7 +99,7 @@ pub(crate) struct TestBinary {
 /// Builds test binaries, chosen by cargo's own arguments, and says where they are.
 pub(crate) fn tests(xen: Xen, name: &str, args: &[&str]) -> Result<Vec<TestBinary>> {
     packages::ensure(&[packages::BUILD])?;
-    built(xen, name, &[&["test", "--no-run"], args].concat(), |profile| profile["test"] == true)
+    built(xen, name, &[&["test", "--no-run"], args].concat(), |message| message["profile"]["test"] == true)
 }
 
 /// The programs that a cargo command built.
@@ -114,7 +114,7 @@ fn built(
     for message in out.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
         let executable = message["executable"].as_str();
         if let (Some("compiler-artifact"), Some(path)) = (message["reason"].as_str(), executable)
-            && wanted(&message["profile"])
+            && wanted(&message)
         {
             let name = message["target"]["name"].as_str().context("a target without a name")?.to_owned();
             binaries.push(TestBinary { name, path: PathBuf::from(path) });
@@ -128,7 +128,7 @@ fn built(
 pub(crate) fn benches(xen: Xen, name: &str) -> Result<Vec<TestBinary>> {
     packages::ensure(&[packages::BUILD])?;
     let args = ["build", "--release", "--package", "stub-tests", "--features", "dom0", "--bench", name];
-    built(xen, &format!("build the bench {name}"), &args, |profile| profile["test"] == false)
+    built(xen, &format!("build the bench {name}"), &args, |message| message["target"]["kind"][0] == "bench")
 }
 
 /// Bytes of a file, for keys of what is made from it.
