@@ -1,20 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! `stubctl` ended between any two calls of a create or a destroy: what it left is found and removed.
 
-use serde_json::Value;
 use stub_tests::guest::Guest;
 use stub_tests::probe::Probe;
-use stub_tests::stepper::{Stepper, is_point};
+use stub_tests::stepper::{Stepper, is_point, words};
 use stub_tests::stubctl::{self, stubctl};
 
 /// How many points of a sweep are tried when not all are.
 const CHOICE: usize = 8;
-
-/// What is called at a point, for the output.
-fn words(event: &Value) -> String {
-    let text = |key: &str| event["fields"][key].as_str().unwrap_or_default().to_owned();
-    format!("{} {}", text("call"), text("on"))
-}
 
 /// All points of a run that is left alone, in order.
 fn points(args: &[&str]) -> Vec<String> {
@@ -27,25 +20,6 @@ fn points(args: &[&str]) -> Vec<String> {
     }
     assert!(run.finish().success(), "{args:?} failed");
     points
-}
-
-/// Starts a run and stops it before its point number `at`, from 1; says what it has just done.
-fn stop_at(args: &[&str], at: usize) -> (Stepper, String) {
-    let mut run = Stepper::start(args);
-    let mut last = String::new();
-    for _ in 1..at {
-        let Some(event) = (loop {
-            match run.step() {
-                Some(event) if !is_point(&event) => {}
-                event => break event,
-            }
-        }) else {
-            break;
-        };
-        last = words(&event);
-    }
-    run.settle();
-    (run, last)
 }
 
 /// An even choice of points, or all of them if THOROUGH is set.
@@ -68,7 +42,7 @@ fn reap() {
 fn kill_at(chosen: &[usize], args: &[&str], probe: &Probe, before: impl Fn()) {
     for &at in chosen {
         before();
-        let (run, last) = stop_at(args, at);
+        let (run, last) = Stepper::stop_at(args, at);
         run.signal("KILL");
         run.finish();
         println!("killed at point {at}, after {last}");
@@ -106,7 +80,7 @@ fn a_create_that_is_told_to_end_at_any_point_undoes_itself() {
     let guest = Guest::new();
     let config = guest.config().display().to_string();
     for (signal, at) in [("INT", 3), ("TERM", 12), ("INT", 30), ("TERM", 45)] {
-        let (run, last) = stop_at(&["create", &config], at);
+        let (run, last) = Stepper::stop_at(&["create", &config], at);
         run.signal(signal);
         let status = run.finish();
         assert_eq!(status.code(), Some(1), "SIG{signal} at point {at}, after {last}");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Ring 3: what is claimed of a pair, on a real Xen. Runs in the lab: `cargo xtask test --ring dom0`.
 
+mod concurrency;
 mod confined;
 mod create;
 mod deaths;
@@ -16,6 +17,8 @@ mod messages;
 mod network;
 mod order;
 mod qmp;
+mod reboot;
 mod sharing;
 mod shell;
 mod vchan;
+mod xenstored;

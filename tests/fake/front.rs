@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What is looked at without being changed: the dry run, show, and what a host lacks.
 
-use libstub::host::fake::{Behaviour, Fault};
-use libstub::{Cause, JournalError, Name, PairState, ShowError, Stage};
+use libstub::host::Hypervisor as _;
+use libstub::host::fake::{Behaviour, Failure, Fault};
+use libstub::{Cause, JournalError, Name, PairState, ShowError, ShutdownReason, Stage};
 
 use super::Bench;
 
@@ -80,6 +81,48 @@ fn show_tells_what_the_record_xen_and_xenstore_know() {
     let details = show().expect("shown");
     assert_eq!((details.info.state, details.info.guest), (PairState::Gone, None));
     assert!(!libstub::is_alive(&bench.host, &bench.journal, &name).expect("asked"));
+}
+
+#[test]
+fn a_list_tells_the_state_of_a_pair_whatever_became_of_its_halves() {
+    let bench = Bench::new(Behaviour::Ready);
+    let state = || {
+        let (pairs, unreadable) = libstub::list(&bench.host, &bench.journal).expect("listed");
+        assert!(unreadable.is_empty(), "{unreadable:?}");
+        pairs[0].state.as_str()
+    };
+    let pair = bench.create().expect("created");
+    assert_eq!(state(), "running");
+    bench.host.pause(pair.guest).expect("paused");
+    assert_eq!(state(), "paused");
+    bench.host.shut_down(pair.stubdom, ShutdownReason::Crash);
+    assert_eq!(state(), "stubdom-dead");
+    bench.host.shut_down(pair.guest, ShutdownReason::Poweroff);
+    assert_eq!(state(), "shut-down");
+    bench.host.shut_down(pair.guest, ShutdownReason::Crash);
+    assert_eq!(state(), "crashed");
+    bench.host.fail_with(Fault::From(8), Failure::StoreLost);
+    bench.destroy().expect_err("xenstored is gone");
+    bench.host.fail(Fault::None);
+    assert_ne!(state(), "crashed", "its end has begun");
+    bench.host.reboot();
+    assert_eq!(state(), "gone");
+}
+
+#[test]
+fn a_list_that_fails_at_any_call_says_so() {
+    let bench = Bench::new(Behaviour::Ready);
+    bench.create().expect("created");
+    bench.host.fail(Fault::None);
+    libstub::list(&bench.host, &bench.journal).expect("listed");
+    for at in 1..=bench.host.calls().len() {
+        bench.host.fail(Fault::Once(at));
+        match libstub::list(&bench.host, &bench.journal) {
+            Err(error) => assert!(["host-call", "journal-io"].contains(&error.code().as_str()), "{error:?}"),
+            // One record that cannot be read does not hide the others.
+            Ok((pairs, unreadable)) => assert_eq!((pairs.len(), unreadable.len()), (0, 1), "call {at}"),
+        }
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod front;
 mod library;
 mod order;
 mod reap;
+mod refusals;
 mod sweep;
 mod waits;
 

@@ -201,3 +201,41 @@ fn a_pair_that_is_being_created_is_not_reaped() {
     let reaped = reaped.expect("reaped meanwhile");
     assert_eq!((reaped.pairs.len(), reaped.busy.len()), (0, 1), "{reaped:?}");
 }
+
+#[test]
+fn an_orphan_whose_name_a_gone_pair_has_is_reaped_after_it() {
+    let bench = Bench::new(Behaviour::Ready);
+    bench.create().expect("created");
+    std::fs::remove_file(bench.record()).expect("its record is lost");
+    // A record of the same name, of domains that are none of these.
+    let lost = bench.host.remains();
+    let other = Bench::new(Behaviour::Ready);
+    other.create().expect("created");
+    std::fs::copy(other.record(), bench.record()).expect("a record");
+    // The record itself is of a pair that is gone: its end comes first, and then the orphan has its name for itself.
+    let told = bench.reap(true);
+    assert!(told.pairs.iter().any(|pair| pair.why == Remains::Orphan), "{told:?}");
+    assert_eq!(bench.host.remains(), lost, "a dry run touched something");
+    let reaped = bench.reap(false);
+    let whys: Vec<Remains> = reaped.pairs.iter().map(|pair| pair.why).collect();
+    assert_eq!(whys, [Remains::Gone, Remains::Orphan]);
+    assert_eq!(bench.remains(), Vec::<String>::new());
+}
+
+#[test]
+fn domains_whose_record_is_another_releases_are_left_alone() {
+    let bench = Bench::new(Behaviour::Ready);
+    bench.create().expect("created");
+    std::fs::write(bench.record(), "{\"version\": 99}").expect("written");
+    let before = bench.remains();
+    assert_eq!(bench.reap(false).pairs, Vec::new());
+    assert_eq!(bench.remains(), before);
+}
+
+#[test]
+fn what_is_left_is_told_in_other_words_for_each_reason() {
+    let all = [Remains::Unfinished, Remains::Gone, Remains::EarlierBoot, Remains::Orphan];
+    let words: std::collections::BTreeSet<_> = all.iter().map(|why| why.in_words()).collect();
+    let names: std::collections::BTreeSet<_> = all.iter().map(|why| why.as_str()).collect();
+    assert_eq!((words.len(), names.len()), (all.len(), all.len()));
+}

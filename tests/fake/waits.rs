@@ -4,8 +4,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use libstub::host::BackendState;
 use libstub::host::fake::{Behaviour, FakeHost, Fault};
-use libstub::{Cause, CreateError, Milestone, Pair, Stage};
+use libstub::{Cause, CreateError, DestroyError, Milestone, Pair, Stage};
 
 use super::Bench;
 
@@ -80,9 +81,14 @@ fn a_lost_xenstored_ends_the_wait_though_no_event_tells_of_it() {
     let error = result.expect_err("xenstored is gone");
     assert_eq!(error.code().as_str(), "host-store", "{error:?}");
     assert!(took < Duration::from_millis(1700), "it was noticed after {took:?}");
-    let owed: Vec<&str> = error.owed.iter().map(|owed| owed.what.as_str()).collect();
-    assert!(!owed.is_empty(), "the domains' nodes cannot be gone");
-    assert!(!owed.iter().any(|what| what.starts_with("stubdom") || what.starts_with("guest")), "{owed:?}");
+    // Both are dead; what keeps them listed is named.
+    let why = |what: &str| {
+        let owed = error.owed.iter().find(|owed| owed.what.starts_with(what));
+        owed.map(|owed| owed.why.clone()).unwrap_or_else(|| panic!("no {what} in {:?}", error.owed))
+    };
+    assert_eq!(why("stubdom"), "it is dead, but dom0's kernel holds its pages for vbd 268441856, 51712");
+    assert_eq!(why("guest"), "it is a zombie as long as its stubdom exists");
+    assert!(why("nodes in xenstore").contains("failed"), "{:?}", error.owed);
     bench.host.fail(Fault::None);
     bench.destroy().expect("paid when xenstored answers again");
     assert_eq!(bench.remains(), Vec::<String>::new());
@@ -155,4 +161,51 @@ fn a_failed_create_tells_what_it_found() {
         "{:?}",
         error.findings.unconnected
     );
+}
+
+#[test]
+fn a_disk_that_blkback_does_not_open_ends_the_create_at_its_deadline() {
+    let bench = Bench::new(Behaviour::Ready);
+    bench.host.stick(Some(BackendState::Probed));
+    let error = create(&bench, Duration::from_millis(300), |host| {
+        thread::sleep(Duration::from_millis(600));
+        host.stick(None);
+    });
+    let error = error.0.expect_err("no disk was opened");
+    assert!(matches!(*error.cause, Cause::BackendStuck { devid: 268_441_856, .. }), "{error:?}");
+    assert!(error.owed.is_empty(), "{error:?}");
+    assert_eq!(bench.remains(), Vec::<String>::new());
+}
+
+#[test]
+fn what_dom0s_kernel_says_of_a_disk_ends_the_wait_for_it() {
+    let bench = Bench::new(Behaviour::Ready);
+    bench.host.stick(Some(BackendState::Probed));
+    let (result, took) = create(&bench, NEVER, |host| {
+        thread::sleep(Duration::from_millis(200));
+        host.complain(b"2 creating vbd structure\x1b");
+        thread::sleep(Duration::from_millis(200));
+        host.stick(None);
+    });
+    let error = result.expect_err("the kernel has given up");
+    assert!(took < Duration::from_secs(5), "it waited for what could not come: {took:?}");
+    let said = &error.findings.unconnected;
+    assert!(said.iter().any(|device| device.ends_with("; 2 creating vbd structure\\u{1b}")), "{said:?}");
+    assert_eq!(bench.remains(), Vec::<String>::new());
+}
+
+#[test]
+fn a_disk_that_blkback_keeps_is_owed_when_its_time_is_up_and_paid_later() {
+    let bench = Bench::new(Behaviour::Ready);
+    bench.create().expect("created");
+    bench.host.stick(Some(BackendState::Open));
+    let began = Instant::now();
+    let error = bench.destroy().expect_err("blkback keeps the disks");
+    let DestroyError::Owed { owed, .. } = error else { panic!("{error:?}") };
+    assert!(began.elapsed() < Duration::from_secs(30), "one limit for all disks: {:?}", began.elapsed());
+    assert_eq!(owed.iter().filter(|owed| owed.why == "blkback still holds it").count(), 3, "{owed:?}");
+    bench.host.stick(None);
+    let reaped = bench.reap(false);
+    assert!(reaped.pairs.iter().all(|pair| pair.owed.is_empty()), "{reaped:?}");
+    assert_eq!(bench.remains(), Vec::<String>::new());
 }

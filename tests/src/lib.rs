@@ -12,6 +12,7 @@ pub mod stamps;
 pub mod stepper;
 pub mod stubctl;
 pub mod tools;
+pub mod xenstored;
 
 use std::time::{Duration, Instant};
 

@@ -56,6 +56,28 @@ impl Stepper {
         Self { child, log, ended: false, directory }
     }
 
+    /// Starts a run and stops it before its point number `at`, from 1; says what it has just done.
+    ///
+    /// # Panics
+    /// When it neither comes that far nor ends.
+    pub fn stop_at(args: &[&str], at: usize) -> (Self, String) {
+        let mut run = Self::start(args);
+        let mut last = String::new();
+        for _ in 1..at {
+            let Some(event) = (loop {
+                match run.step() {
+                    Some(event) if !is_point(&event) => {}
+                    event => break event,
+                }
+            }) else {
+                break;
+            };
+            last = words(&event);
+        }
+        run.settle();
+        (run, last)
+    }
+
     /// Lets it go on to its next call, and gives what it logged; `None` when it ended.
     ///
     /// # Panics
@@ -135,4 +157,10 @@ impl Stepper {
 /// Whether this is a call, or the writing of a record: the points at which a process can die.
 pub fn is_point(event: &Value) -> bool {
     event["target"] == "libstub::call"
+}
+
+/// What is called at a point.
+pub fn words(event: &Value) -> String {
+    let text = |key: &str| event["fields"][key].as_str().unwrap_or_default().to_owned();
+    format!("{} {}", text("call"), text("on"))
 }

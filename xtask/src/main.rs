@@ -5,6 +5,7 @@
 mod bench;
 mod build;
 mod cache;
+mod coverage;
 mod demo;
 mod docs;
 mod foreign;
@@ -60,6 +61,8 @@ enum Chore {
     Docs(docs::Args),
     /// Bans, licences, sources and advisories of the crates of others: cargo-deny, installed once
     Deny,
+    /// Line coverage of the library's error paths, and which lines no test reaches: cargo-tarpaulin, installed once
+    Coverage,
 }
 
 fn main() -> ExitCode {
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Docs(args) => docs::run(&args),
         Chore::Deny => tidy::deny(),
+        Chore::Coverage => coverage::run(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -122,6 +122,7 @@ fn dom0(args: &Args, filter: &str) -> Result<()> {
         return Ok(());
     }
     let mut lab = Lab::new("test", xen, "4G", if args.thorough { THOROUGH_DEADLINE } else { DEADLINE });
+    lab.may_reboot();
     let mut programs = build::release(xen)?;
     programs.extend(build::examples(xen)?);
     lab.install(&programs, &image::ensure(args.which)?);

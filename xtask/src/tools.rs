@@ -20,6 +20,10 @@ pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2"
 /// Makes the book in `docs/` (a minute and a half to compile, without its server and its search).
 pub(crate) const MDBOOK: Tool = Tool { name: "mdbook", version: "0.5.4", args: &["--no-default-features"] };
 
+/// Which lines ran (4 minutes to compile, without its ways to publish a report).
+pub(crate) const CARGO_TARPAULIN: Tool =
+    Tool { name: "cargo-tarpaulin", version: "0.37.5", args: &["--no-default-features"] };
+
 impl Tool {
     fn cache_name(&self) -> String {
         format!("tool-{}-{}", self.name, self.version)

@@ -6,14 +6,17 @@
 //! stuck.
 
 use std::cell::{Cell, OnceCell};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use xen_sys::{Access as _, Store};
 
-use super::{FailureKind, HostError};
+use super::{FailureKind, HostError, late_store};
 
 /// How long one request may take: xenstored answers in less than a millisecond, but may be updated live.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -98,7 +101,7 @@ impl StoreThread {
             // The receiver is gone only if its side gave up on this request.
             drop(reply.send((result, broken)));
         };
-        self.open()?.requests.send(Box::new(made)).map_err(|_| Lost::Thread)?;
+        self.open(limit)?.requests.send(Box::new(made)).map_err(|_| Lost::Thread)?;
         match answer.recv_timeout(limit) {
             Ok((Ok(value), _)) => Ok(value),
             Ok((Err(error), true)) => Err((FailureKind::StoreLost, error.into())),
@@ -108,17 +111,29 @@ impl StoreThread {
         }
     }
 
-    fn open(&self) -> Result<&Open, Failure> {
+    fn open(&self, limit: Duration) -> Result<&Open, Failure> {
         if let Some(open) = self.open.get() {
             return Ok(open);
         }
-        let store = Arc::new(Store::open().map_err(|error| (FailureKind::StoreLost, error.into()))?);
         let (requests, queue) = channel::<Request>();
-        let served = Arc::clone(&store);
+        let (opened, answer) = channel();
+        // A stopped daemon accepts nobody: to connect may take for ever as well.
+        let serve = move || match connect() {
+            Ok(store) => {
+                if opened.send(Ok(Arc::clone(&store))).is_ok() {
+                    queue.into_iter().for_each(|request| request(&store));
+                }
+            }
+            Err(failure) => drop(opened.send(Err(failure))),
+        };
         std::thread::Builder::new()
             .name("stub-store".to_owned())
-            .spawn(move || queue.into_iter().for_each(|request| request(&served)))
+            .spawn(serve)
             .map_err(|error| (FailureKind::StoreLost, error.into()))?;
+        let store = answer.recv_timeout(limit).map_err(|late| match late {
+            RecvTimeoutError::Timeout => Lost::Late(limit),
+            RecvTimeoutError::Disconnected => Lost::Thread,
+        })??;
         Ok(self.open.get_or_init(|| Open { requests, store }))
     }
 
@@ -126,6 +141,20 @@ impl StoreThread {
     pub(super) fn watch_fd(&self) -> Option<RawFd> {
         self.open.get().map(|open| open.store.as_fd().as_raw_fd())
     }
+}
+
+fn connect() -> Result<Arc<Store>, Failure> {
+    // libxenstore would go on to the kernel's way to xenstored, and wait there for ever.
+    if let Some(error) = refusal(&late_store::socket()) {
+        return Err((FailureKind::StoreLost, error.into()));
+    }
+    Store::open().map(Arc::new).map_err(|error| (FailureKind::StoreLost, error.into()))
+}
+
+/// What a socket says that is there, and on which nobody listens: its xenstored is dead. Without a socket xenstored may
+/// be another domain.
+fn refusal(socket: &Path) -> Option<io::Error> {
+    UnixStream::connect(socket).err().filter(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 type Failure = (FailureKind, Box<dyn std::error::Error + Send + Sync>);
@@ -140,4 +169,22 @@ impl From<Lost> for Failure {
 fn is_broken(store: &Store, error: &xen_sys::Error) -> bool {
     let broken = |error: &xen_sys::Error| error.errno().is_some_and(|errno| BROKEN.contains(&errno));
     broken(error) || (error.errno() == Some(EINVAL) && store.read("/").is_err())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_dead_daemons_socket_is_told_from_none_and_from_a_live_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let socket = directory.path().join("socket");
+        assert!(refusal(&socket).is_none(), "without a socket it may be elsewhere");
+        let listener = UnixListener::bind(&socket).expect("bound");
+        assert!(refusal(&socket).is_none(), "somebody listens");
+        drop(listener);
+        assert!(refusal(&socket).is_some(), "nobody listens any more");
+    }
 }

@@ -14,12 +14,14 @@ use xen_sys::DomId;
 use super::operation::{Job, Operation, Reply, Task};
 use crate::code::Code;
 use crate::config::Name;
-use crate::host::{BackendState, Host, HostError};
+use crate::host::{BackendState, FailureKind, Host, HostError};
 use crate::journal::{Claim, DomainMark, Journal, JournalError, Record};
 use crate::xenbus::{Batch, VbdMark};
 
 /// How long blkback may take to let go of a dead domain's disks, and Xen to free its last pages.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(20);
+/// What Xen itself may take to free a dead domain that nobody holds.
+const LAST_PAGES: Duration = Duration::from_secs(1);
 /// How often their state is looked at: neither the kernel's sysfs nor Xen's list tells by itself.
 const RELEASE_POLL: Duration = Duration::from_millis(5);
 
@@ -146,7 +148,9 @@ pub(super) fn teardown(host: &dyn Host, journal: &Journal, claim: &Claim, record
         Ok(id) if id != record.boot_id => {
             outcome.undone.push("an earlier boot's domains (gone with it)".to_owned())
         }
-        Ok(_) => Pass { host, outcome: &mut outcome, release: None }.run(record),
+        Ok(_) => {
+            Pass { host, outcome: &mut outcome, release: None, held: Vec::new(), lost: false }.run(record)
+        }
         Err(error) => outcome.owe("the whole pair", &error),
     }
     let nothing_owed = outcome.owed.is_empty();
@@ -176,6 +180,10 @@ struct Pass<'a> {
     outcome: &'a mut Outcome,
     /// When waiting for releases ends: one limit for all of them.
     release: Option<Instant>,
+    /// Devices that dom0's kernel may not have let go of: what it mapped of their domain keeps that from vanishing.
+    held: Vec<VbdMark>,
+    /// xenstored is: nobody in dom0 hears of a death any more, and lets go.
+    lost: bool,
 }
 
 impl Pass<'_> {
@@ -195,16 +203,23 @@ impl Pass<'_> {
         for vbd in record.vbds.clone() {
             if self.is_ours(vbd.domid, record) && self.close(vbd) {
                 closed.push(vbd);
+            } else {
+                self.held.push(vbd);
             }
         }
-        self.wait_gone("stubdom", killed);
-        if known && killed == stubdom {
+        let gone = self.wait_gone("stubdom", killed);
+        if known && gone && killed == stubdom {
             self.wait_gone("guest", guest);
         } else if let Some((domid, _)) = guest {
             let why = "it is a zombie as long as its stubdom exists".to_owned();
             self.outcome.owed.push(Owed { what: format!("guest {domid}"), why });
         }
         self.remove_trees(record, &closed);
+    }
+
+    fn owe(&mut self, what: impl Into<String>, error: &HostError) {
+        self.lost |= error.kind == FailureKind::StoreLost;
+        self.outcome.owe(what, error);
     }
 
     /// The live domain of a mark, by its id or, if that was never recorded, by its uuid.
@@ -220,7 +235,7 @@ impl Pass<'_> {
                 Some((domid, mark.uuid))
             }
             Err(error) => {
-                self.outcome.owe(format!("the domain {}", mark.uuid), &error);
+                self.owe(format!("the domain {}", mark.uuid), &error);
                 None
             }
         }
@@ -233,7 +248,7 @@ impl Pass<'_> {
         match self.host.domain(domid) {
             Ok(info) => info.is_none_or(|info| info.uuid == uuid),
             Err(error) => {
-                self.outcome.owe(format!("what is named after domain {domid}"), &error);
+                self.owe(format!("what is named after domain {domid}"), &error);
                 false
             }
         }
@@ -245,7 +260,7 @@ impl Pass<'_> {
         match self.host.destroy(domid) {
             Ok(()) => domain,
             Err(error) => {
-                self.outcome.owe(format!("{role} {domid}"), &error);
+                self.owe(format!("{role} {domid}"), &error);
                 None
             }
         }
@@ -263,27 +278,46 @@ impl Pass<'_> {
                 Ok(host.backend(vbd.domid, vbd.devid)? == BackendState::Absent)
             }),
             Err(error) => {
-                self.outcome.owe(what, &error);
+                self.owe(what, &error);
                 false
             }
         }
     }
 
-    fn wait_gone(&mut self, role: &str, domain: Option<(DomId, Uuid)>) {
-        let Some((domid, uuid)) = domain else { return };
-        let host = self.host;
-        self.wait(&format!("{role} {domid}"), "Xen still lists it: something holds its pages", || {
-            Ok(host.domain(domid)?.is_none_or(|info| info.uuid != uuid))
-        });
+    /// Waits until Xen has forgotten a domain; whether it has.
+    fn wait_gone(&mut self, role: &str, domain: Option<(DomId, Uuid)>) -> bool {
+        let Some((domid, uuid)) = domain else { return true };
+        let (host, what) = (self.host, format!("{role} {domid}"));
+        let gone = || Ok(host.domain(domid)?.is_none_or(|info| info.uuid != uuid));
+        let held = self.held.iter().filter(|vbd| vbd.domid == domid);
+        // Without its device blkback holds nothing of it, whatever became of the request.
+        let held = held.filter(|vbd| !matches!(host.backend(domid, vbd.devid), Ok(BackendState::Absent)));
+        let held: Vec<String> = held.map(|vbd| vbd.devid.to_string()).collect();
+        if !held.is_empty() {
+            // What holds its pages was not reached: there is nothing to wait for.
+            let why = format!("it is dead, but dom0's kernel holds its pages for vbd {}", held.join(", "));
+            return self.wait_until(Instant::now(), &what, &why, gone);
+        }
+        if self.lost {
+            let why =
+                "it is dead, but something in dom0 holds its pages that xenstored would have told of its end";
+            return self.wait_until(Instant::now() + LAST_PAGES, &what, why, gone);
+        }
+        self.wait(&what, "Xen still lists it: something holds its pages", gone)
     }
 
-    fn wait(
+    fn wait(&mut self, what: &str, held: &str, released: impl FnMut() -> Result<bool, HostError>) -> bool {
+        let deadline = *self.release.get_or_insert_with(|| Instant::now() + RELEASE_TIMEOUT);
+        self.wait_until(deadline, what, held, released)
+    }
+
+    fn wait_until(
         &mut self,
+        deadline: Instant,
         what: &str,
         held: &str,
         mut released: impl FnMut() -> Result<bool, HostError>,
     ) -> bool {
-        let deadline = *self.release.get_or_insert_with(|| Instant::now() + RELEASE_TIMEOUT);
         loop {
             match released() {
                 Ok(true) => {
@@ -296,7 +330,7 @@ impl Pass<'_> {
                 }
                 Ok(false) => std::thread::sleep(RELEASE_POLL),
                 Err(error) => {
-                    self.outcome.owe(what, &error);
+                    self.owe(what, &error);
                     return false;
                 }
             }
@@ -332,11 +366,11 @@ impl Pass<'_> {
         match self.host.list(&VbdMark::errors()) {
             Ok(errors) if errors.is_empty() => (),
             Ok(_) => closed.iter().for_each(|vbd| batch.extend(vbd.forget_errors())),
-            Err(error) => self.outcome.owe("what dom0's kernel said about the pair's disks", &error),
+            Err(error) => self.owe("what dom0's kernel said about the pair's disks", &error),
         }
         match self.host.apply(&batch) {
             Ok(()) => self.outcome.undone.push("nodes in xenstore".to_owned()),
-            Err(error) => self.outcome.owe("nodes in xenstore", &error),
+            Err(error) => self.owe("nodes in xenstore", &error),
         }
     }
 }

@@ -91,6 +91,15 @@ impl VbdMark {
         format!("{}/backend/vbd/{}/{}", keys::home(DomId::DOM0.get()), self.domid, self.devid)
     }
 
+    /// The vbd of whose backend this is the state.
+    #[cfg(feature = "fake")]
+    pub(crate) fn of_backend_state(path: &str) -> Option<Self> {
+        let [vbds, _] = Self::parents();
+        let (domid, devid) =
+            path.strip_prefix(&vbds)?.strip_prefix('/')?.strip_suffix("/state")?.split_once('/')?;
+        Some(Self { domid: DomId::new(domid.parse().ok()?), devid: devid.parse().ok()? })
+    }
+
     /// The directory of all vbds of this one's domain in dom0's tree.
     pub(crate) fn backends(&self) -> String {
         Self::directory(self.domid)
@@ -115,7 +124,7 @@ impl VbdMark {
 
     /// Where dom0's kernel says what went wrong with this device.
     pub(crate) fn backend_error(&self) -> String {
-        format!("{}/backend/vbd/{}/{}/error", Self::errors(), self.domid, self.devid)
+        format!("{}/error", self.error())
     }
 
     /// Where dom0's kernel says what went wrong with any backend; nobody else removes it (Linux
@@ -150,5 +159,18 @@ impl VbdMark {
         batch.write(format!("{backend}/online"), "0");
         batch.write(format!("{backend}/state"), CLOSING);
         batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_of_a_device_has_words_of_its_own_and_a_hostile_one_has_some() {
+        let words: std::collections::BTreeSet<&str> =
+            (1..=6).map(|state: u8| state_in_words(state.to_string().as_bytes())).collect();
+        assert_eq!(words.len(), 6);
+        assert_eq!(state_in_words(b"4\x1b[2J"), "unknown");
     }
 }

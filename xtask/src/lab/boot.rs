@@ -34,13 +34,29 @@ pub(crate) struct Lab {
     pub(super) bin: Vec<PathBuf>,
     pub(super) image: Option<PathBuf>,
     pub(super) put: Vec<(PathBuf, String)>,
+    /// A reboot is another boot, with what was written to the disks; else it is the end.
+    reboots: bool,
 }
 
 impl Lab {
     /// A lab whose logs will be in `target/lab/<name>`.
     pub(crate) fn new(name: &str, xen: Xen, mem: &str, deadline: u64) -> Self {
         let (bin, put) = (Vec::new(), Vec::new());
-        Self { name: name.to_owned(), xen, mem: mem.to_owned(), deadline, bin, image: None, put }
+        Self {
+            name: name.to_owned(),
+            xen,
+            mem: mem.to_owned(),
+            deadline,
+            bin,
+            image: None,
+            put,
+            reboots: false,
+        }
+    }
+
+    /// Lets the script reboot dom0: it is run again then.
+    pub(crate) fn may_reboot(&mut self) {
+        self.reboots = true;
     }
 
     /// Puts binaries into dom0's PATH and the image where `stubctl` looks for it.
@@ -78,6 +94,9 @@ impl Lab {
         }
         fs::create_dir_all(&logs)?;
         let mut qemu = machine::qemu(&root, &self.mem, &disks, &logs, "stdio,signal=off")?;
+        if !self.reboots {
+            qemu.arg("-no-reboot");
+        }
         qemu.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut machine = Machine(qemu.spawn().context("cannot start the lab's QEMU")?);
         let result = self.follow(&mut machine, &mut line);

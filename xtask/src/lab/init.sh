@@ -28,7 +28,8 @@ mount LABEL=lab-out /out
 "$XEN_BIN/xenconsoled" --log=all --log-dir=/var/log/xen/console
 
 cp -a /lab/bin/. /usr/local/bin/
-if [ -d /lab/image ]; then
+# After a reboot it is there.
+if [ -d /lab/image ] && [ ! -d "/usr/lib/stubctl/image/$LAB_XEN" ]; then
     mkdir -p "/usr/lib/stubctl/image"
     cp -a /lab/image "/usr/lib/stubctl/image/$LAB_XEN"
 fi

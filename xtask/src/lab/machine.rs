@@ -26,7 +26,7 @@ pub(super) fn qemu(root: &Root, mem: &str, disks: &Disks, logs: &Path, output: &
     );
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64,+svm,+npt", "-smp", "2"])
-        .args(["-m", mem, "-display", "none", "-monitor", "none", "-no-reboot", "-nic", "none"])
+        .args(["-m", mem, "-display", "none", "-monitor", "none", "-nic", "none"])
         .args(["-nodefaults", "-serial"])
         .arg(format!("file:{}", logs.join("xen-console.log").display()))
         .args(["-chardev", &format!("{output},id=out"), "-serial", "chardev:out"])

@@ -157,6 +157,7 @@ fn start(lab: &mut Lab, which: Which, dir: &Path) -> Result<()> {
         "-device",
         "e1000,netdev=lab",
     ])
+    .arg("-no-reboot")
     .args(["-qmp", &format!("unix:{},server=on,wait=off", qmp::SOCKET), "-daemonize"])
     .current_dir(dir)
     .stdin(Stdio::null());

@@ -62,6 +62,7 @@ impl FakeHost {
             failure: Failure::Errno(22),
             store_lost: false,
             events_lost: false,
+            stuck: None,
             console: vec![0; 4096],
             calls: Vec::new(),
             boot: 1,
@@ -270,6 +271,7 @@ impl Xenstore for FakeHost {
                     Op::RemoveEmpty { path } => world.remove(path),
                 }
             }
+            world.release();
             world.play();
             Ok(())
         })
@@ -330,7 +332,7 @@ impl Machine for FakeHost {
         self.call(format!("backend {domid} {devid}"), |world| {
             let state = world.store.get(&format!("{}/state", VbdMark { domid, devid }.backend()));
             let open = state.is_some_and(|(value, _)| value != b"5");
-            Ok(if open { BackendState::Open } else { BackendState::Absent })
+            Ok(world.stuck.unwrap_or(if open { BackendState::Open } else { BackendState::Absent }))
         })
     }
 }

@@ -13,7 +13,7 @@ use xen_sys::{DomId, DomainInfo, DomainKind, Kib, ShutdownReason};
 use super::fault::Failed as _;
 use super::{Behaviour, Failure, Fault};
 use crate::console;
-use crate::host::{Hold, HostError, Unfit};
+use crate::host::{BackendState, Hold, HostError, Unfit};
 use crate::xenbus::VbdMark;
 
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(super) struct World {
     pub(super) store_lost: bool,
     /// Nobody hears of what changes in xenstore.
     pub(super) events_lost: bool,
+    /// How far blkback is with every disk, whatever it is told.
+    pub(super) stuck: Option<BackendState>,
     /// The page of the stubdomain's console.
     pub(super) console: Vec<u8>,
     pub(super) calls: Vec<String>,
@@ -68,12 +70,9 @@ impl World {
 
     /// dom0's kernel has something to say about every backend that closes.
     pub(super) fn complain(&mut self, path: &str, value: &[u8]) {
-        let mut numbers = path.split('/').filter_map(|part| part.parse::<u32>().ok());
-        let (Some(0), Some(domid), Some(devid)) = (numbers.next(), numbers.next(), numbers.next()) else {
-            return;
-        };
-        let vbd = VbdMark { domid: DomId::new(u16::try_from(domid).unwrap_or_default()), devid };
-        if value == b"5" && path.starts_with(&vbd.backend()) {
+        if value == b"5"
+            && let Some(vbd) = VbdMark::of_backend_state(path)
+        {
             self.put(&format!("{}/error", vbd.error()), b"22 mapping ring-ref", None);
         }
     }
@@ -83,28 +82,38 @@ impl World {
         self.store.keys().any(|node| node.starts_with(&below))
     }
 
-    /// Ends a domain; a guest stays a zombie while its stubdomain exists.
+    /// Ends a domain; what holds a part of it keeps it a zombie.
     pub(super) fn destroy(&mut self, domid: DomId) {
-        if self.targets.values().any(|guest| *guest == domid.get()) {
-            if let Some(info) = self.domains.get_mut(&domid.get()) {
-                info.dying = true;
-            }
-            return;
+        if let Some(info) = self.domains.get_mut(&domid.get()) {
+            info.dying = true;
         }
-        self.domains.remove(&domid.get());
-        if let Some(guest) = self.targets.remove(&domid.get())
-            && self.domains.get(&guest).is_some_and(|info| info.dying)
-        {
-            self.domains.remove(&guest);
+        self.release();
+    }
+
+    /// Frees the dead that nothing holds any more: no backend their pages, no stubdomain its guest.
+    pub(super) fn release(&mut self) {
+        let free = |world: &Self, info: &DomainInfo| {
+            info.dying
+                && !world.targets.values().any(|guest| *guest == info.domid.get())
+                && !world.holds_pages(info)
+        };
+        while let Some(domid) = self.domains.values().find(|info| free(self, info)).map(|info| info.domid) {
+            self.domains.remove(&domid.get());
+            self.targets.remove(&domid.get());
+            // xenstored drops what a dead domain owned.
+            let own = self.store.iter().filter(|(_, (_, owner))| *owner == domid);
+            let own: Vec<String> = own.map(|(path, _)| path.clone()).collect();
+            own.iter().for_each(|path| self.remove(path));
         }
-        // xenstored drops what a dead domain owned.
-        let own: Vec<String> = self
-            .store
-            .iter()
-            .filter(|(_, (_, owner))| *owner == domid)
-            .map(|(path, _)| path.clone())
-            .collect();
-        own.iter().for_each(|path| self.remove(path));
+    }
+
+    /// Whether blkback has a device of a stubdomain that ran: its driver had connected.
+    fn holds_pages(&self, info: &DomainInfo) -> bool {
+        let backends = format!("{}/", VbdMark::directory(info.domid));
+        let open = |(path, (value, _)): (&String, &(Vec<u8>, DomId))| {
+            path.starts_with(&backends) && path.ends_with("/state") && value != b"5"
+        };
+        info.kind == DomainKind::Pv && !info.cpu_time.is_zero() && self.store.iter().any(open)
     }
 
     /// The stubdomain that runs, and its guest.

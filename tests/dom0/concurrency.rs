@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Several `stubctl` at once, on one pair and on many.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use stub_tests::guest::Guest;
+use stub_tests::probe::Probe;
+use stub_tests::stepper::Stepper;
+use stub_tests::stubctl::{self, Ran, stubctl};
+
+/// How many pairs are started at once.
+const MANY: usize = 20;
+
+fn start(args: &[&str]) -> Child {
+    let mut command = Command::new("stubctl");
+    command.arg("--json").args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("stubctl in PATH")
+}
+
+fn end(child: Child) -> Ran {
+    let ran = Ran::from(child.wait_with_output().expect("its output"));
+    println!("{ran:?}");
+    ran
+}
+
+/// The code of its error, or `done`.
+fn outcome(ran: &Ran) -> String {
+    match ran.status {
+        0 => "done".to_owned(),
+        _ => ran.json()["error"]["code"].as_str().expect("a code").to_owned(),
+    }
+}
+
+fn config(guest: &Guest) -> String {
+    guest.config().display().to_string()
+}
+
+/// The points of a create at which something else is tried: before its record, among its domains, in its wait.
+const POINTS: [usize; 3] = [2, 20, 45];
+
+#[test]
+fn of_two_creates_of_one_name_one_wins() {
+    let probe = Probe::take();
+    let guest = Guest::new();
+    let config = config(&guest);
+    let runs = [(); 2].map(|()| start(&["create", &config])).map(end);
+    let mut outcomes = runs.each_ref().map(outcome);
+    outcomes.sort_unstable();
+    assert_eq!(outcomes[0], "done", "{outcomes:?}");
+    assert!(["pair-busy", "pair-exists"].contains(&outcomes[1].as_str()), "{outcomes:?}");
+    let list = stubctl(&["--json", "list"]).json();
+    assert_eq!(list["pairs"].as_array().map(Vec::len), Some(1), "{list}");
+    assert_eq!(list["pairs"][0]["state"], "running", "{list}");
+    stubctl::destroy(&guest);
+    probe.assert_restored();
+}
+
+#[test]
+fn a_destroy_and_a_reap_leave_a_create_alone_that_is_under_way() {
+    let probe = Probe::take();
+    let guest = Guest::new();
+    let config = config(&guest);
+    for at in POINTS {
+        let (create, last) = Stepper::stop_at(&["create", &config], at);
+        println!("stopped at point {at}, after {last}");
+        let destroy = stubctl(&["--json", "destroy", &guest.name]);
+        let second = stubctl(&["--json", "create", &config]);
+        let reap = stubctl(&["--json", "reap"]);
+        assert_eq!(reap.status, 0, "{reap:?}");
+        assert_eq!(reap.json()["pairs"], serde_json::json!([]), "a create under way was reaped");
+        assert_eq!([outcome(&destroy), outcome(&second)], ["pair-busy", "pair-busy"]);
+        assert!(create.finish().success(), "it was disturbed at point {at}");
+        stubctl::destroy(&guest);
+        probe.assert_restored();
+    }
+}
+
+#[test]
+fn of_two_destroys_one_ends_the_pair_and_the_other_says_so() {
+    let probe = Probe::take();
+    let guest = Guest::new();
+    for at in [2, 10] {
+        stubctl::create_running(&guest);
+        let (first, last) = Stepper::stop_at(&["destroy", &guest.name], at);
+        println!("stopped at point {at}, after {last}");
+        assert_eq!(outcome(&stubctl(&["--json", "destroy", &guest.name])), "pair-busy");
+        assert!(first.finish().success(), "it was disturbed at point {at}");
+        probe.assert_restored();
+    }
+    stubctl::create_running(&guest);
+    let runs = [(); 2].map(|()| start(&["destroy", &guest.name])).map(end);
+    let mut outcomes = runs.each_ref().map(outcome);
+    outcomes.sort_unstable();
+    assert_eq!(outcomes[0], "done", "{outcomes:?}");
+    assert!(["pair-busy", "no-such-pair"].contains(&outcomes[1].as_str()), "{outcomes:?}");
+    probe.assert_restored();
+}
+
+#[test]
+fn creates_destroys_and_reaps_of_what_a_killed_create_left_end_well() {
+    let probe = Probe::take();
+    let guest = Guest::new();
+    let config = config(&guest);
+    for _ in 0..2 {
+        let (create, last) = Stepper::stop_at(&["create", &config], 30);
+        println!("killed after {last}");
+        create.signal("KILL");
+        create.finish();
+        let runs = [
+            start(&["reap"]),
+            start(&["create", &config]),
+            start(&["destroy", &guest.name]),
+            start(&["reap", &guest.name]),
+        ];
+        let [reap, create, destroy, again] = runs.map(end).each_ref().map(outcome);
+        assert_eq!((reap.as_str(), again.as_str()), ("done", "done"));
+        assert!(["done", "pair-busy"].contains(&create.as_str()), "{create}");
+        assert!(["done", "pair-busy", "no-such-pair"].contains(&destroy.as_str()), "{destroy}");
+        // Whichever came first: nothing is half there.
+        let list = stubctl(&["--json", "list"]).json();
+        let states: Vec<&str> = list["pairs"]
+            .as_array()
+            .expect("pairs")
+            .iter()
+            .filter_map(|pair| pair["state"].as_str())
+            .collect();
+        assert!(states.is_empty() || states == ["running"], "{list}");
+        if !states.is_empty() {
+            stubctl::destroy(&guest);
+        }
+        probe.assert_restored();
+    }
+}
+
+#[test]
+fn twenty_creates_at_once_all_end_in_a_running_guest() {
+    let probe = Probe::take();
+    let guests: Vec<Guest> = (0..MANY)
+        .map(|_| Guest::new().with("stubdomain_memory = 72").with("stubdomain_timeout = 240"))
+        .collect();
+    let began = Instant::now();
+    let runs: Vec<Child> = guests.iter().map(|guest| start(&["create", &config(guest)])).collect();
+    for run in runs {
+        let ran = Ran::from(run.wait_with_output().expect("its output"));
+        assert_eq!(ran.status, 0, "{ran:?}");
+    }
+    println!("figure: {MANY} creates at once took {:.1} s", began.elapsed().as_secs_f64());
+    let list = stubctl(&["--json", "list"]).json();
+    let pairs = list["pairs"].as_array().expect("pairs");
+    assert_eq!(pairs.len(), MANY);
+    assert!(pairs.iter().all(|pair| pair["state"] == "running"), "{list}");
+    let began = Instant::now();
+    let runs: Vec<Child> = guests.iter().map(|guest| start(&["destroy", &guest.name])).collect();
+    for run in runs {
+        let ran = Ran::from(run.wait_with_output().expect("its output"));
+        assert_eq!(ran.status, 0, "{ran:?}");
+    }
+    println!("figure: {MANY} destroys at once took {:.1} s", began.elapsed().as_secs_f64());
+    probe.assert_restored();
+}
