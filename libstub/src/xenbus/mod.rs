@@ -83,7 +83,7 @@ mod tests {
         );
         render(&mut text, "stubdom tied to its guest", &target(ids));
         let each = QemuArgs::Each(vec![("001".to_owned(), "-xen-domid".to_owned())]);
-        render(&mut text, "QEMU released", &qemu_release(ids, &each));
+        render(&mut text, "QEMU released", &qemu_release(ids, &each, "5eed"));
         render(&mut text, "vbd", &vbd.create());
         render(&mut text, "vbd taken away", &vbd.mark().force_close());
         assert_eq!(text, GOLDEN, "\n{text}");
@@ -93,7 +93,7 @@ mod tests {
     fn arguments_in_one_node_are_the_stubdoms_to_read() {
         let ids = Stubdom { domid: DomId::new(6), guest: DomId::new(5), guest_uuid: Uuid::from_u128(0xd) };
         let mut text = String::new();
-        render(&mut text, "", &qemu_release(ids, &QemuArgs::Joined("-xen-domid 5".to_owned())));
+        render(&mut text, "", &qemu_release(ids, &QemuArgs::Joined("-xen-domid 5".to_owned()), ""));
         let node = "/vm/00000000-0000-0000-0000-00000000000d/image/dmargs = \"-xen-domid 5\" n0,r6\n";
         assert!(text.contains(node) && !text.contains("dm-argv"), "{text}");
     }

@@ -107,8 +107,8 @@ pub(crate) fn target(stubdom: Stubdom) -> Batch {
     batch
 }
 
-/// QEMU's arguments, what hvmloader must know, and the key that releases QEMU.
-pub(crate) fn qemu_release(stubdom: Stubdom, args: &QemuArgs) -> Batch {
+/// QEMU's arguments, what hvmloader must know, a seed for the stubdomain's random numbers, and the key that releases QEMU.
+pub(crate) fn qemu_release(stubdom: Stubdom, args: &QemuArgs, seed: &str) -> Batch {
     let guest = keys::home(stubdom.guest.get());
     let mut batch = Batch::default();
     batch.write(format!("{guest}/hvmloader/bios"), "seabios");
@@ -132,7 +132,8 @@ pub(crate) fn qemu_release(stubdom: Stubdom, args: &QemuArgs) -> Batch {
         }
     }
     let report = keys::device_model(stubdom.domid.get(), stubdom.guest.get());
-    // dom0's node in the stubdomain's directory: the stubdomain may only read it.
+    // dom0's nodes in the stubdomain's directory: the stubdomain may only read them, and the guest not even that.
+    batch.write_as(format!("{report}/{}", keys::name::SEED), seed, Access::Readable(stubdom.domid));
     batch.write_as(format!("{report}/{}", keys::name::GO), keys::GO, Access::Readable(stubdom.domid));
     batch
 }

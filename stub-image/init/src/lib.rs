@@ -26,6 +26,7 @@ pub mod qmp;
 pub mod ramdisk;
 pub mod report;
 pub mod root;
+pub mod seed;
 pub mod shell;
 mod supervise;
 mod switch_root;

@@ -15,7 +15,7 @@ use crate::options::Options;
 use crate::report::Reporter;
 use crate::supervise::Service;
 use crate::watch::Watcher;
-use crate::{InitError, console, device, launch, mounts, network, qemu, qmp, shell};
+use crate::{InitError, console, device, launch, mounts, network, qemu, qmp, seed, shell};
 
 /// QEMU maps the guest's memory, which is far more than the stubdomain's own.
 const OVERCOMMIT: (&str, &str) = ("/proc/sys/vm/overcommit_memory", "1");
@@ -44,6 +44,7 @@ pub fn run(reporter: &mut Reporter) -> Result<Infallible, InitError> {
     let mut watcher = Watcher::open()?;
     wait_for_go(reporter, &mut watcher)?;
     reporter.stage(Stage::Devices)?;
+    seed::take(reporter)?;
     let mut arguments = qemu::arguments(reporter, guest)?;
     prepare(&arguments)?;
     let listener = qmp::listener(Path::new(qmp::SOCKET));

@@ -14,6 +14,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
 use nix::libc;
+use proto::keys::SEED;
 
 const PAGE: usize = 4096;
 
@@ -190,6 +191,25 @@ pub fn crash() -> io::Error {
         Ok(_) => io::Error::other("Xen went on"),
         Err(error) => error,
     }
+}
+
+/// Adds to the kernel's random numbers what nobody else knows.
+pub fn add_entropy(seed: &[u8]) -> io::Result<()> {
+    const MOST: usize = *SEED.end();
+    /// `struct rand_pool_info` of linux/random.h.
+    #[repr(C)]
+    struct Pool {
+        bits: libc::c_int,
+        size: libc::c_int,
+        seed: [u8; MOST],
+    }
+    const RNDADDENTROPY: libc::Ioctl = 0x4008_5203;
+    let size = libc::c_int::try_from(seed.len()).map_err(io::Error::other)?;
+    let mut pool = Pool { bits: 256, size, seed: [0; MOST] };
+    pool.seed.get_mut(..seed.len()).ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(seed);
+    let device = File::options().write(true).open("/dev/urandom")?;
+    // SAFETY: the request reads as much of the last field as the size field tells, which is no more than it has.
+    unsafe { ioctl(device.as_fd(), RNDADDENTROPY, &mut pool) }.map(drop)
 }
 
 /// An Ethernet device of our own that `owner` may open, without any other right to the network.

@@ -15,6 +15,8 @@ pub mod name {
     pub const QEMU_EXIT: &str = "stub/qemu-exit";
     /// Written by the toolstack: `1` releases QEMU.
     pub const GO: &str = "stub/go";
+    /// Written by the toolstack with [`GO`]: random bytes as hexadecimal digits, as many as [`SEED`](super::SEED) says.
+    pub const SEED: &str = "stub/seed";
     /// Where QEMU's monitor is offered over vchan, as libxl looks for it too.
     pub const QMP: &str = "qmp-vchan";
     /// Written by PID 1, last: the grant of the monitor's vchan.
@@ -28,6 +30,9 @@ pub const READY: &[u8] = b"running";
 
 /// The value of `stub/go`.
 pub const GO: &str = "1";
+
+/// How many bytes `stub/seed` has; of their bits 256 or more are random, which makes a kernel's generator ready.
+pub const SEED: std::ops::RangeInclusive<usize> = 32..=64;
 
 /// The stubdomain's own key that names the guest it serves, relative to its home.
 pub const TARGET: &str = "target";

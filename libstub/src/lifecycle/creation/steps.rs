@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use proto::{keys, manifest};
+use uuid::Uuid;
 use xen_sys::{DomId, DomainKind};
 
 use super::{Creation, Pieces, STUBDOM_VCPUS};
@@ -124,7 +125,24 @@ impl Creation {
         }
         let args = qemu_args::qemu_args(&self.config, pieces.guest);
         let args = qemu_args::nodes(&args, pieces.plan.image.arguments)?;
-        self.host.apply(&xenbus::qemu_release(self.ids(pieces), &args))?;
+        self.host.apply(&xenbus::qemu_release(self.ids(pieces), &args, &seed()))?;
         Ok(())
+    }
+}
+
+/// Random bytes for a stubdomain: in each of these ids six bits are not random.
+fn seed() -> String {
+    [(); 3].map(|()| Uuid::new_v4().simple().to_string()).concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_as_long_as_the_image_wants_it_and_never_the_same() {
+        let one = seed();
+        assert!(keys::SEED.contains(&(one.len() / 2)) && one.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        assert_ne!(one, seed());
     }
 }
