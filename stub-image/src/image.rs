@@ -40,7 +40,7 @@ const CMDLINE: &str = "console=hvc0 quiet panic=-1 xen_legacy_crash xen_privcmd.
 /// The memory that an image needs, in MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Memory {
-    /// The smallest that served guests each time in `cargo xtask bench image` (86 and 44), and a little more.
+    /// The smallest that served guests each time in `cargo xtask bench image` (88 and 44), and a little more.
     least: u32,
     /// With this much QEMU's pages stay in memory; with the smallest a start takes two to three times as long.
     usual: u32,
