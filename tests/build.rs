@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Assembles the kernel that is a whole stubdomain.
+//! Assembles the kernel that is a whole stubdomain, and the boot sector of guests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCE: &str = "src/kernel/ready.S";
+const SOURCES: [(&str, &str); 2] = [("src/kernel/ready.S", "ready"), ("src/guest/boot.S", "boot")];
 
 fn main() {
-    println!("cargo::rerun-if-changed={SOURCE}");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
-    let (object, code) = (out.join("ready.o"), out.join("ready.bin"));
-    run(Command::new("cc").arg("-c").arg("-o").arg(&object).arg(SOURCE));
+    for (source, name) in SOURCES {
+        println!("cargo::rerun-if-changed={source}");
+        assemble(Path::new(source), &out.join(name));
+    }
+}
+
+fn assemble(source: &Path, to: &Path) {
+    let (object, code) = (to.with_extension("o"), to.with_extension("bin"));
+    run(Command::new("cc").arg("-c").arg("-o").arg(&object).arg(source));
     run(Command::new("objcopy").args(["-O", "binary", "-j", ".text"]).arg(&object).arg(&code));
 }
 

@@ -33,12 +33,13 @@ mod lifecycle;
 mod logs;
 mod qemu_args;
 pub mod qmp;
+mod supervisor;
 pub mod xenbus;
 
 pub use check::{CheckOptions, CheckReport, Finding, FindingStatus, check};
 pub use code::Code;
 pub use config::{ConfigError, GuestConfig, Name};
-pub use host::{HostError, XenHost};
+pub use host::{Host, HostError, XenHost};
 pub use image::{Image, ImageError};
 pub use journal::{DIRECTORY, ImageOrigin, Journal, JournalError};
 pub use lifecycle::{
@@ -52,4 +53,7 @@ pub use proto::Stage;
 pub use proto::argv::ArgvError;
 pub use proto::manifest::Arguments;
 pub use qmp::{Qmp, QmpError};
+pub use supervisor::{
+    End, Happening, OpenHost, Report, RestartLimit, Stopper, Supervisor, SupervisorError, SupervisorOptions,
+};
 pub use xen_sys::{DomId, Kib, ShutdownReason};

@@ -57,6 +57,10 @@ enum Command {
     },
     /// Create a guest and its stubdomain from an xl.cfg file, and start the guest
     Create(cmd::Create),
+    /// Create a guest as `create` does, look after it until it is gone, and end it on a signal
+    Run(cmd::Run),
+    /// Look after all pairs of this host: do what their configs say when a guest or its QEMU ends
+    Daemon(cmd::Limits),
     /// List the pairs of this host
     List,
     /// Show all that is known of a pair
@@ -93,11 +97,13 @@ fn seconds(text: &str) -> Result<Duration, String> {
 fn main() -> ExitCode {
     let args = Args::parse();
     args.color.write_global();
-    log(args.verbose, args.log_format);
+    log(args.verbose, args.log_format, matches!(args.command, Command::Daemon(_)));
     let journal = libstub::Journal::new(args.journal);
     let result = match args.command {
         Command::Check { wait } => return cmd::check(journal, wait, args.json),
         Command::Create(create) => cmd::create(journal, &create, args.json),
+        Command::Run(run) => cmd::run(journal, &run, args.json),
+        Command::Daemon(limits) => cmd::daemon(journal, &limits),
         Command::List => cmd::list(&journal, args.json),
         Command::Show { name } => cmd::show(&journal, &name, args.json),
         Command::Logs(logs) => cmd::logs(&journal, &logs, args.json),
@@ -119,8 +125,10 @@ fn main() -> ExitCode {
 }
 
 /// Sends what the library logs to standard error.
-fn log(verbose: u8, format: LogFormat) {
+fn log(verbose: u8, format: LogFormat, daemon: bool) {
     let level = match verbose {
+        // All that a daemon has to say is in its log.
+        0 if daemon => "warn,libstub=info,xen=off",
         // What Xen's libraries log as an error is part of the error that is reported.
         0 => "warn,xen=off",
         1 => "info,libstub=debug,libstub::call=info",

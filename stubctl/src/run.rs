@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
-use libstub::{Event, Operation, Progress};
+use libstub::{Event, Operation, Progress, Report, Supervisor};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -46,9 +46,39 @@ impl Loop {
         Ok(self.signals.pending().next().is_some())
     }
 
+    /// Drives a supervisor until `on_report` says that it is over, or it is stopped by a signal; whether it was. A
+    /// second signal does not wait for what is under way: the journal has it.
+    pub(crate) fn supervise(
+        &mut self,
+        supervisor: &mut Supervisor,
+        mut on_report: impl FnMut(Report) -> bool,
+    ) -> io::Result<bool> {
+        let descriptor = supervisor.as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&descriptor), OPERATION, Interest::READABLE)?;
+        let mut signals = 0;
+        let over = loop {
+            while let Some(report) = supervisor.dispatch()? {
+                if on_report(report) {
+                    supervisor.stop();
+                }
+            }
+            if supervisor.is_stopped() || signals > 1 {
+                break signals > 0;
+            }
+            let next = supervisor.next_deadline();
+            let limit = next.map(|at| at.saturating_duration_since(Instant::now()));
+            if self.signalled_within(limit.unwrap_or(Duration::from_secs(1)))? {
+                signals += 1;
+                supervisor.stop();
+            }
+        };
+        self.poll.registry().deregister(&mut SourceFd(&descriptor))?;
+        Ok(over)
+    }
+
     /// Runs an operation to its end. A signal cancels it; it still ends by itself, undone.
     pub(crate) fn run<T, E>(
-        mut self,
+        &mut self,
         mut operation: Operation<T, E>,
         mut on_event: impl FnMut(Event),
     ) -> io::Result<Result<T, E>>
@@ -56,17 +86,17 @@ impl Loop {
         T: Send + 'static,
         E: Send + 'static,
     {
-        self.poll.registry().register(
-            &mut SourceFd(&operation.as_raw_fd()),
-            OPERATION,
-            Interest::READABLE,
-        )?;
+        let descriptor = operation.as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&descriptor), OPERATION, Interest::READABLE)?;
         let mut events = Events::with_capacity(4);
         loop {
             while let Some(progress) = operation.dispatch()? {
                 match progress {
                     Progress::Event(event) => on_event(event),
-                    Progress::Done(result) => return Ok(result),
+                    Progress::Done(result) => {
+                        self.poll.registry().deregister(&mut SourceFd(&descriptor))?;
+                        return Ok(result);
+                    }
                 }
             }
             let timeout = operation.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use libstub::{
-    CheckReport, Destroyed, Event, Finding, ImageOrigin, LogSource, Name, Owed, Pair, PairDetails, PairInfo,
-    Preflight, Reaped, ReapedPair,
+    CheckReport, Destroyed, End, Event, Finding, ImageOrigin, LogSource, Name, Owed, Pair, PairDetails,
+    PairInfo, Preflight, Reaped, ReapedPair,
 };
 use serde::Serialize;
 
@@ -131,6 +131,23 @@ impl From<&Preflight> for DryRun {
             },
             disks: disks.into_iter().map(disk).collect(),
         }
+    }
+}
+
+/// `stubctl run`, when it is over
+#[derive(Serialize)]
+pub(crate) struct Ran {
+    name: Name,
+    uuid: String,
+    outcome: &'static str,
+    end: Option<String>,
+    restarts: usize,
+}
+
+impl Ran {
+    pub(crate) fn new(pair: &Pair, outcome: &'static str, end: Option<&End>, restarts: usize) -> Self {
+        let (name, uuid) = (pair.name.clone(), pair.uuid.to_string());
+        Self { name, uuid, outcome, end: end.map(ToString::to_string), restarts }
     }
 }
 

@@ -20,5 +20,6 @@ mod qmp;
 mod reboot;
 mod sharing;
 mod shell;
+mod supervisor;
 mod vchan;
 mod xenstored;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What must come before what.
 
-use libstub::host::fake::{Behaviour, Fault};
+use libstub::host::fake::{Behaviour, Failure, Fault};
 use libstub::{Cause, ImageError};
 use proto::manifest::{Arguments, Kind, Manifest};
 
@@ -33,6 +33,38 @@ fn a_guest_runs_last_and_only_after_the_ready_key() {
         "the guest is built while the stubdom boots"
     );
     assert_eq!(unpause_guest, calls.len() - 1, "something came after the guest's unpause: {calls:#?}");
+}
+
+#[test]
+fn a_create_tells_its_milestones_in_their_order() {
+    let bench = Bench::new(Behaviour::Ready);
+    bench.create().expect("created");
+    // What is left of an earlier pair is a milestone as well.
+    bench.host.fail_with(Fault::From(8), Failure::StoreLost);
+    bench.destroy().expect_err("xenstored is gone");
+    bench.host.fail(Fault::None);
+    let operation =
+        libstub::create(Box::new(bench.host.clone()), bench.journal.clone(), bench.config.clone());
+    let mut told = Vec::new();
+    let result = operation.expect("an event loop").wait(|event| told.push(event.milestone.to_string()));
+    let pair = result.expect("an event loop").expect("created");
+    let shells = format!("shells created: guest {}, stubdom {}", pair.guest, pair.stubdom);
+    let wanted = [
+        "the remains of an earlier pair are removed",
+        &shells,
+        "stubdom built",
+        "stubdom unpaused",
+        "guest built",
+        "QEMU released",
+        "kernel up",
+        "rootfs mounted",
+        "devices set up",
+        "QEMU started",
+        "stubdom says ready",
+        "ready key seen",
+        "guest unpaused",
+    ];
+    assert_eq!(told, wanted);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use libstub::host::{DomainKind, Hypervisor as _, NewDomain};
 use libstub::{Cause, Name, ReapOptions, Reaped, Remains};
 use uuid::Uuid;
 
-use super::Bench;
+use super::{Bench, quietly};
 
 impl Bench {
     /// Creates in a process that dies at its n-th call; gives whether it got that far.
@@ -36,22 +36,6 @@ impl Bench {
         self.host.fail(Fault::None);
         died
     }
-}
-
-/// A panic is how a process dies here; its message would only be noise.
-fn quietly(run: impl FnOnce()) {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let loud = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            let died =
-                panic.payload().downcast_ref::<String>().is_some_and(|text| text.starts_with("died at"));
-            if !died {
-                loud(panic);
-            }
-        }));
-    });
-    run();
 }
 
 #[test]
@@ -192,14 +176,20 @@ fn a_pair_that_is_being_created_is_not_reaped() {
     let canceller = operation.canceller();
     let result = operation.wait(|event| {
         if matches!(event.milestone, libstub::Milestone::QemuReleased) {
-            reaped = Some(bench.reap(false));
+            let whole = [true, false].map(|dry_run| bench.reap(dry_run));
+            // Nor is its record moved away, whatever it looks like in this moment.
+            std::fs::write(bench.record(), "{").expect("damaged");
+            let damaged = [true, false].map(|dry_run| bench.reap(dry_run));
+            reaped = Some([whole, damaged]);
             canceller.cancel();
         }
     });
     let error = result.expect("an event loop").expect_err("cancelled");
     assert!(matches!(*error.cause, Cause::Cancelled), "the reap got in its way: {error:?}");
-    let reaped = reaped.expect("reaped meanwhile");
-    assert_eq!((reaped.pairs.len(), reaped.busy.len()), (0, 1), "{reaped:?}");
+    for reaped in reaped.expect("reaped meanwhile").as_flattened() {
+        assert_eq!((reaped.pairs.len(), reaped.set_aside.len()), (0, 0), "{reaped:?}");
+        assert!(!reaped.busy.is_empty(), "{reaped:?}");
+    }
 }
 
 #[test]
@@ -220,6 +210,25 @@ fn an_orphan_whose_name_a_gone_pair_has_is_reaped_after_it() {
     let whys: Vec<Remains> = reaped.pairs.iter().map(|pair| pair.why).collect();
     assert_eq!(whys, [Remains::Gone, Remains::Orphan]);
     assert_eq!(bench.remains(), Vec::<String>::new());
+}
+
+#[test]
+fn an_orphan_whose_name_a_running_pair_has_is_owed_and_left_alone() {
+    let bench = Bench::new(Behaviour::Ready);
+    let orphan = bench.create().expect("created");
+    std::fs::remove_file(bench.record()).expect("its record is lost");
+    bench.host.pause(orphan.stubdom).expect("paused");
+    // Renamed by somebody, so that its name is free again.
+    for domid in [orphan.guest, orphan.stubdom] {
+        bench.host.put(&format!("/local/domain/{domid}/name"), b"other");
+    }
+    bench.create().expect("another pair of the name");
+    let before = bench.remains();
+    let reaped = bench.reap(false);
+    let [pair] = &*reaped.pairs else { panic!("{reaped:?}") };
+    assert_eq!((pair.why, pair.undone.len(), pair.owed.len()), (Remains::Orphan, 0, 2), "{pair:?}");
+    assert!(pair.owed.iter().all(|owed| owed.why == "another pair of its name is recorded"), "{pair:?}");
+    assert_eq!(bench.remains(), before, "it was touched");
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use xen_sys::ShutdownReason;
+
 /// Where `stubctl` finds the image in the lab.
 pub fn image() -> String {
     format!("/usr/lib/stubctl/image/{}", xen_sys::BUILT_FOR)
@@ -40,10 +42,10 @@ impl Guest {
         let name = format!("g{}-{number}", std::process::id());
         let word = format!("word-of-{name}");
         let directory = tempfile::tempdir().expect("a directory");
-        fs::write(directory.path().join("disk"), boot_sector(&word)).expect("a disk");
-        let disk = format!("disk = [ \"{}/disk,raw,xvda,rw\" ]", directory.path().display());
+        fs::write(directory.path().join("disk"), disk(&word, None)).expect("a disk");
+        let line = format!("disk = [ \"{}/disk,raw,xvda,rw\" ]", directory.path().display());
         let lines =
-            ["type = \"hvm\"", "memory = 16", "vga = \"none\"", "hdtype = \"ahci\"", "boot = \"c\"", &disk];
+            ["type = \"hvm\"", "memory = 16", "vga = \"none\"", "hdtype = \"ahci\"", "boot = \"c\"", &line];
         let lines = lines.map(str::to_owned).into();
         Self { name, word, directory, lines }
     }
@@ -54,6 +56,16 @@ impl Guest {
         let key = line.split('=').next().unwrap_or_default();
         self.lines.retain(|old| old.split('=').next() != Some(key));
         self.lines.push(line.to_owned());
+        self
+    }
+
+    /// The same, but it ends after its word: each time that it boots, or the first time only.
+    ///
+    /// # Panics
+    /// When its disk cannot be written.
+    #[must_use]
+    pub fn ending(self, ending: Ending, always: bool) -> Self {
+        fs::write(self.disk(), disk(&self.word, Some((ending, always)))).expect("a disk");
         self
     }
 
@@ -99,6 +111,12 @@ impl Guest {
     pub fn has_spoken(&self) -> bool {
         xen_console().contains(&self.word)
     }
+
+    /// How often its boot sector ran: Xen's console keeps little, its log all.
+    pub fn times_spoken(&self) -> usize {
+        let log = fs::read("/var/log/xen/console/hypervisor.log").unwrap_or_default();
+        String::from_utf8_lossy(&log).lines().filter(|line| line.trim_end().ends_with(&self.word)).count()
+    }
 }
 
 /// Xen's own tool, which the lab has in its PATH for the release that runs.
@@ -124,25 +142,60 @@ pub fn image_cmdline() -> String {
     proto::manifest::Manifest::from_json(&text).expect("a valid manifest").cmdline
 }
 
-/// A disk whose boot sector writes `word` to port 0xe9, which Xen shows on its console, and halts.
-fn boot_sector(word: &str) -> Vec<u8> {
-    const CODE: [u8; 19] = [
-        0x31, 0xc0, // xor ax, ax
-        0x8e, 0xd8, // mov ds, ax
-        0xbe, 0x13, 0x7c, // mov si, 0x7c13: behind this code
-        0xac, // lodsb
-        0x84, 0xc0, // test al, al
-        0x74, 0x04, // jz to hlt
-        0xe6, 0xe9, // out 0xe9, al
-        0xeb, 0xf7, // jmp to lodsb
-        0xf4, // hlt
-        0xeb, 0xfd, // jmp to hlt
-    ];
-    let mut disk = CODE.to_vec();
+/// How a guest ends after its word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It asks Xen to end it, for this reason.
+    By(ShutdownReason),
+    /// It resets its machine, as an operating system does that reboots: that is QEMU's to see.
+    ByReset,
+}
+
+/// Where the boot sector has its data (`guest/boot.S`).
+const ENDS: usize = 0x70;
+const REASON: usize = 0x74;
+const WORD: usize = 0x78;
+
+/// What `build.rs` made of `guest/boot.S`.
+const BOOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/boot.bin"));
+
+/// A disk whose boot sector writes `word` to port 0xe9, which Xen shows on its console, and halts; or ends, the first
+/// time only or always.
+fn disk(word: &str, ending: Option<(Ending, bool)>) -> Vec<u8> {
+    let mut disk = BOOT.to_vec();
+    if let Some((ending, always)) = ending {
+        let reason = match ending {
+            Ending::By(ShutdownReason::Poweroff) => 0,
+            Ending::By(ShutdownReason::Reboot) => 1,
+            Ending::By(ShutdownReason::Suspend) => 2,
+            Ending::By(ShutdownReason::Crash) => 3,
+            Ending::By(ShutdownReason::Watchdog) => 4,
+            Ending::By(ShutdownReason::SoftReset) => 5,
+            Ending::By(ShutdownReason::Unknown(number)) => u32::from(number),
+            Ending::ByReset => u32::MAX,
+        };
+        disk[ENDS] = if always { 1 } else { 2 };
+        disk[REASON..WORD].copy_from_slice(&reason.to_le_bytes());
+    }
     disk.extend_from_slice(word.as_bytes());
     disk.extend_from_slice(b"\n\0");
+    assert!(disk.len() <= 510, "the word is too long");
     disk.resize(510, 0);
     disk.extend_from_slice(&[0x55, 0xaa]);
     disk.resize(1 << 20, 0);
     disk
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boot_sector_has_its_data_where_it_is_looked_for() {
+        assert_eq!(BOOT.len(), WORD);
+        assert!(BOOT[ENDS..].iter().all(|byte| *byte == 0));
+        let disk = disk("word", Some((Ending::ByReset, false)));
+        assert_eq!(disk[ENDS..WORD + 6], *b"\x02\0\0\0\xff\xff\xff\xffword\n\0");
+        assert_eq!(disk[510..512], [0x55, 0xaa]);
+    }
 }

@@ -3,11 +3,13 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::vdev::Vdev;
 use crate::code::Code;
 
 /// A disk of the guest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
     /// The file or block device in dom0.
     pub target: PathBuf,
@@ -18,7 +20,8 @@ pub struct Disk {
 }
 
 /// What a domain may do with a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DiskMode {
     /// `r`
     ReadOnly,

@@ -11,6 +11,7 @@ use super::disk::Disk;
 use super::fault::Mark;
 use super::files::{self, Size};
 use super::merge::Setting;
+use super::policy::{Action, EndKind, Policy};
 use super::reader::Reader;
 use super::source::{Source, Spanned};
 use super::spec::{self, Written};
@@ -45,6 +46,7 @@ pub(super) fn interpret<'a>(
     let controller = reader.controller();
     let disks = reader.disks(controller);
     let stubdom = reader.stubdom();
+    let policy = reader.policy();
     Some(GuestConfig {
         name: name?,
         uuid,
@@ -55,6 +57,7 @@ pub(super) fn interpret<'a>(
         controller,
         disks,
         stubdom,
+        policy,
         source: None,
     })
 }
@@ -271,6 +274,34 @@ impl Reader<'_> {
             memory: self.memory("stubdomain_memory", 16..=65_536),
             timeout: seconds.map_or(super::READY_TIMEOUT, Duration::from_secs),
             qemu_args,
+        }
+    }
+
+    fn policy(&mut self) -> Policy {
+        let words = Action::ALL.map(Action::as_str);
+        let mut action = |kind: EndKind| {
+            let key = kind.key();
+            let word = self.one_of(key, &words, |word| {
+                let why = match word {
+                    "rename-restart" => "a pair keeps its name as long as it is there",
+                    "coredump-destroy" | "coredump-restart" => "no core of a guest is written",
+                    "soft-reset" => "QEMU in a stubdomain cannot be given a new platform",
+                    _ => {
+                        let message = format!("`{key}` is \"destroy\", \"restart\" or \"preserve\"");
+                        return (Code::ConfigValue, message);
+                    }
+                };
+                (Code::ConfigNotYet, format!("`{key}` = \"{word}\" is not supported yet: {why}"))
+            });
+            Action::ALL.into_iter().find(|action| Some(action.as_str()) == word)
+        };
+        Policy {
+            poweroff: action(EndKind::Poweroff),
+            reboot: action(EndKind::Reboot),
+            watchdog: action(EndKind::Watchdog),
+            crash: action(EndKind::Crash),
+            soft_reset: action(EndKind::SoftReset),
+            device_model_death: action(EndKind::DeviceModelDeath),
         }
     }
 

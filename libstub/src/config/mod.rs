@@ -3,7 +3,8 @@
 //!
 //! A text is read by `syntax`, over the parsers of `grammar`, with `word` and `text` for what stands without and
 //! within quotes. `merge` knows what a key is set to after all, `table` and `rows` which keys there are, `keys` what
-//! each means: with `reader` for its type, `spec` and `params` for disk lines, `files` for the files that it names.
+//! each means: with `reader` for its type, `spec` and `params` for disk lines, `files` for the files that it names,
+//! `policy` for what is done at its end.
 //! `source` and `fault` tell where a mistake is, and show it. Nothing here touches Xen.
 
 mod disk;
@@ -14,6 +15,7 @@ mod keys;
 mod load;
 mod merge;
 mod params;
+mod policy;
 mod reader;
 mod reference;
 mod rows;
@@ -29,12 +31,14 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use xen_sys::Kib;
 
 pub use disk::{Disk, DiskMode};
 pub use fault::{ConfigError, Fault, Severity};
 pub use load::Loaded;
+pub use policy::{Action, EndKind, Policy};
 pub use reference::reference;
 pub use table::{Key, Only, Status, keys};
 pub use vdev::Vdev;
@@ -50,7 +54,9 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
 const MEMORY_MIB: RangeInclusive<u64> = 4..=1 << 24;
 
 /// A guest whose QEMU runs in a stubdomain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// A record keeps it, to create the pair again: a field that is added has a `serde` default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestConfig {
     /// Its name, unique on the host.
     pub name: Name,
@@ -70,12 +76,16 @@ pub struct GuestConfig {
     pub disks: Vec<Disk>,
     /// Its stubdomain.
     pub stubdom: StubdomConfig,
+    /// What is to become of it when it ends.
+    #[serde(default)]
+    pub policy: Policy,
     /// The file it was read from.
     pub source: Option<PathBuf>,
 }
 
 /// The part of a config that is about the stubdomain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct StubdomConfig {
     /// A built image; looked up at the well-known places if not given.
     pub image: Option<PathBuf>,
@@ -111,7 +121,8 @@ impl Default for StubdomConfig {
 }
 
 /// The emulated controller of the guest's disks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DiskController {
     /// At most four disks; slow in every BIOS.
     #[default]

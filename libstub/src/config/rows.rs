@@ -32,8 +32,7 @@ const LOADER: &str = "hvmloader starts the guest; only PV and PVH guests have a 
 const DOM0: &str = "no QEMU runs in dom0: the stubdomain confines it";
 const SEDF: &str = "Xen has lost this scheduler long ago";
 const AS_XL: &str = "xl ignores it too";
-/// Nobody acts on the end of a guest.
-const POLICY: &[Only] = &[Word("preserve")];
+const ACTION: &str = "`\"destroy\"`, `\"restart\"`, `\"preserve\"`";
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Key] = &[
@@ -75,11 +74,13 @@ pub(super) const ROWS: &[Key] = &[
     later("xenstore_feature_mask", &[], "the xenstore features that the guest sees (Xen 4.21)"),
 
     // What happens when it ends.
-    later("on_poweroff", POLICY, "what to do when the guest powers off"),
-    later("on_reboot", POLICY, "what to do when the guest reboots"),
-    later("on_watchdog", POLICY, "what to do when the guest's watchdog fires"),
-    later("on_crash", POLICY, "what to do when the guest crashes"),
-    later("on_soft_reset", POLICY, "what to do when the guest asks for a soft reset"),
+    served("on_poweroff", ACTION, "`\"destroy\"`", "what is done when the guest powers off"),
+    served("on_reboot", ACTION, "`\"restart\"`", "what is done when the guest reboots"),
+    served("on_watchdog", ACTION, "`\"destroy\"`", "what is done when the guest's watchdog fires"),
+    served("on_crash", ACTION, "`\"destroy\"`", "what is done when the guest crashes"),
+    served("on_soft_reset", ACTION, "`\"restart\"`", "what is done when the guest asks for a soft reset"),
+    served("on_device_model_death", ACTION, "`\"destroy\"`",
+        "what is done when the stubdomain dies, or QEMU in it ends or no longer answers"),
 
     // How it boots.
     served("boot", "letters of a (floppy), c (disk), d (cdrom), n (network), each once", "`\"cda\"`",

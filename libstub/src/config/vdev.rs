@@ -2,7 +2,8 @@
 //! Names and numbers of virtual disks (Xen's `docs/man/xen-vbd-interface.7`).
 
 /// A virtual disk's name and number: `xvda` is 51712.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Vdev {
     kind: VdevKind,
     disk: u32,
@@ -100,6 +101,20 @@ impl Vdev {
             VdevKind::Hd => 22 << 8 | (disk - 2) << 6 | partition,
             VdevKind::Sd => 8 << 8 | disk << 4 | partition,
         }
+    }
+}
+
+impl TryFrom<String> for Vdev {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Self::parse(&name).ok_or_else(|| format!("{name:?} is no virtual disk"))
+    }
+}
+
+impl From<Vdev> for String {
+    fn from(vdev: Vdev) -> Self {
+        vdev.to_string()
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! The host as the lifecycle sees it: three narrow traits.
+//! The host as the lifecycle sees it: four narrow traits.
 //!
 //! [`XenHost`] is the real one. `FakeHost` (feature `fake`) is in memory and can fail at any call; it exists
 //! for fault sweeps, the truth is a real dom0. A host belongs to one operation and is used from one thread.
@@ -17,6 +17,8 @@ use std::fs::File;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use uuid::Uuid;
 use xen_sys::{DomId, DomainInfo, EvtchnPort, Gfn, Kib};
@@ -183,6 +185,34 @@ pub trait Machine {
     fn backend(&self, domid: DomId, devid: u32) -> Result<BackendState, HostError>;
 }
 
+/// QEMU in a stubdomain.
+pub trait Monitor {
+    /// Asks a pair's QEMU whether it is there, and waits for the answer no longer than `limit`, or until `cancel` is
+    /// set, which takes effect within a second.
+    fn ask_qemu(
+        &self,
+        guest: DomId,
+        stubdom: DomId,
+        limit: Duration,
+        cancel: &AtomicBool,
+    ) -> Result<Answer, HostError>;
+}
+
+/// What became of a question to QEMU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It answered.
+    Alive,
+    /// Somebody else talks to it.
+    Busy,
+    /// It did not answer in time, or not as a QEMU does.
+    Silent(String),
+    /// Its stubdomain offers no way to ask.
+    NotOffered,
+    /// The question was taken back.
+    Cancelled,
+}
+
 /// Something that a pair needs and this host lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfit {
@@ -230,5 +260,5 @@ pub enum BackendState {
 }
 
 /// All of the host.
-pub trait Host: Hypervisor + Xenstore + Machine + Send + std::fmt::Debug {}
-impl<T: Hypervisor + Xenstore + Machine + Send + std::fmt::Debug> Host for T {}
+pub trait Host: Hypervisor + Xenstore + Machine + Monitor + Send + std::fmt::Debug {}
+impl<T: Hypervisor + Xenstore + Machine + Monitor + Send + std::fmt::Debug> Host for T {}

@@ -7,6 +7,7 @@
 use std::fs;
 use std::os::fd::RawFd;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use xen_sys::{
@@ -16,13 +17,14 @@ use xen_sys::{
 
 use super::store_thread::StoreThread;
 use super::{
-    BackendState, BlockDevice, Built, DiskKind, FailureKind, HostError, HvmSpec, Hypervisor, Machine,
-    NewDomain, PvSpec, Ring, Unfit, Xenstore,
+    Answer, BackendState, BlockDevice, Built, DiskKind, FailureKind, HostError, HvmSpec, Hypervisor, Machine,
+    Monitor, NewDomain, PvSpec, Ring, Unfit, Xenstore,
 };
 use super::{disks, late_store};
 use crate::check::Facts;
 use crate::config::DiskMode;
 use crate::lifecycle::paging_pool;
+use crate::qmp;
 use crate::xenbus::{Batch, Op, STORE_DOMAIN};
 
 /// The firmware that hvmloader starts (Debian's package seabios).
@@ -367,5 +369,18 @@ impl Machine for XenHost {
         // blkback shows the attribute when it has opened the device.
         let open = fs::read_to_string(format!("{device}/physical_device")).is_ok();
         Ok(if open { BackendState::Open } else { BackendState::Probed })
+    }
+}
+
+impl Monitor for XenHost {
+    fn ask_qemu(
+        &self,
+        guest: DomId,
+        stubdom: DomId,
+        limit: Duration,
+        cancel: &AtomicBool,
+    ) -> Result<Answer, HostError> {
+        tell("ask_qemu", stubdom);
+        qmp::ask(self, guest, stubdom, limit, cancel)
     }
 }

@@ -6,8 +6,10 @@
 //! is written by who has claimed its name only.
 
 mod claim;
+mod lock;
 mod origin;
 mod record;
+mod supervision;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -25,12 +27,15 @@ pub(crate) use claim::Claim;
 pub use origin::ImageOrigin;
 pub(crate) use origin::{DiskOrigin, Origin};
 pub(crate) use record::{DomainMark, Record};
+pub(crate) use supervision::Supervision;
+
+use lock::Right;
 use record::{VERSION, parse};
 
 /// Where records are kept unless the caller says otherwise.
 pub const DIRECTORY: &str = "/var/lib/stubctl";
 
-/// The file whose bytes are the locks of all names.
+/// The file whose bytes are the locks of all rights.
 const LOCK: &str = "lock";
 
 /// The directory of records.
@@ -123,18 +128,22 @@ impl Journal {
 
     /// Whether an operation on a name is under way.
     pub(crate) fn is_claimed(&self, name: &Name) -> Result<bool, JournalError> {
-        let lock = self.directory.join(LOCK);
-        self.access("look at", &lock, || Claim::is_taken(&lock, name))
+        self.is_taken(Right::Claim(name))
     }
 
     /// Takes a name for one operation; records are written under a claim only.
     pub(crate) fn claim(&self, name: &Name) -> Result<Claim, JournalError> {
         let lock = self.directory.join(LOCK);
-        self.access("create", &self.directory, || {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)
-        })?;
+        self.make()?;
         let claim = self.access("lock", &lock, || Claim::take(&lock, name))?;
         claim.ok_or_else(|| JournalError::Busy(name.clone()))
+    }
+
+    /// Makes the directory if there is none.
+    pub(crate) fn make(&self) -> Result<(), JournalError> {
+        self.access("create", &self.directory, || {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)
+        })
     }
 
     /// Writes a record, in place of an older one of its name.
@@ -219,8 +228,10 @@ impl Journal {
             return if self.is_claimed(&name)? { Err(JournalError::Busy(name)) } else { Ok(Some(to)) };
         }
         let _claim = self.claim(&name)?;
-        if !matches!(self.find(&name), Err(JournalError::Unreadable { .. })) {
-            return Ok(None);
+        match self.find(&name) {
+            Err(JournalError::Unreadable { .. }) => {}
+            Err(error @ JournalError::Io { .. }) => return Err(error),
+            _ => return Ok(None),
         }
         self.access("move away", record, || fs::rename(record, &to))?;
         self.sync_directory()?;

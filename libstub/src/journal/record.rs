@@ -9,7 +9,7 @@ use uuid::Uuid;
 use xen_sys::{DomId, Kib};
 
 use super::{JournalError, Origin};
-use crate::config::Name;
+use crate::config::{GuestConfig, Name};
 use crate::xenbus::VbdMark;
 
 /// The version of [`Record`] that this library writes and reads.
@@ -32,6 +32,15 @@ pub(crate) struct Record {
     /// Its removal has begun.
     #[serde(default)]
     pub(crate) ending: bool,
+    /// If it is found unfinished, it is not to be removed only but created again.
+    #[serde(default)]
+    pub(crate) again: bool,
+    /// When it was restarted, in seconds of this boot; the latest last.
+    #[serde(default)]
+    pub(crate) restarts: Vec<u64>,
+    /// What it is created from, again if need be: what its file says by now does not matter.
+    #[serde(default)]
+    config: Option<Value>,
     #[serde(default)]
     pub(crate) origin: Origin,
 }
@@ -64,8 +73,27 @@ impl Record {
             vbds: Vec::new(),
             complete: false,
             ending: false,
+            again: false,
+            restarts: Vec::new(),
+            config: None,
             origin: Origin::default(),
         }
+    }
+
+    /// Keeps the config, with all that was set on top of its file.
+    pub(crate) fn keep_config(&mut self, config: &GuestConfig) {
+        self.config = serde_json::to_value(config).ok();
+    }
+
+    /// The config that was kept; none in a record of a release that kept none, or another kind.
+    pub(crate) fn config(&self) -> Option<GuestConfig> {
+        let config = GuestConfig::deserialize(self.config.as_ref()?).ok()?;
+        Some(GuestConfig { uuid: Some(self.guest.uuid), ..config })
+    }
+
+    /// Whether this record is of the same making of the pair: a stubdomain's uuid is new each time.
+    pub(crate) fn is_of(&self, stubdom: Uuid) -> bool {
+        self.stubdom.uuid == stubdom
     }
 }
 

@@ -23,6 +23,15 @@ pub enum Cause {
     /// A pair of this name is recorded already.
     #[error("a pair of this name is recorded already")]
     PairExists,
+    /// The config asks for acts at the pair's end, and nobody is there to do them.
+    #[error("no daemon is there to obey {}", .0.join(", "))]
+    NobodyActs(Vec<&'static str>),
+    /// What was to be created again was ended, or replaced, by somebody else.
+    #[error("somebody else ended the pair meanwhile")]
+    Superseded,
+    /// What was to be created again is of a release that did not record what it was made from.
+    #[error("its record does not hold its config")]
+    ConfigNotKept,
     /// The host lacks something.
     #[error("this host cannot start a pair: {}", unfit(.0))]
     Unfit(Vec<Unfit>),
@@ -119,6 +128,9 @@ impl Cause {
             Self::Config(_) => Code::ConfigValue,
             Self::LeftBehind => Code::LeftBehind,
             Self::PairExists => Code::PairExists,
+            Self::NobodyActs(_) => Code::NobodyActs,
+            Self::Superseded => Code::NoSuchPair,
+            Self::ConfigNotKept => Code::JournalVersion,
             Self::Unfit(_) => Code::HostUnfit,
             Self::Image(error) => error.code(),
             Self::NameTaken { .. } => Code::NameTaken,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use xen_sys::{DomId, ShutdownReason};
 
 use super::cause::Cause;
-use super::creation::Creation;
+use super::creation::{Again, By, Creation};
 use super::operation::Operation;
 use super::teardown::Owed;
 use crate::code::Code;
@@ -26,7 +26,26 @@ pub fn create(
     journal: Journal,
     config: GuestConfig,
 ) -> std::io::Result<Operation<Pair, CreateError>> {
-    Operation::start(Creation::new(host, journal, config))
+    Operation::start(Creation::new(host, journal, config, By::Anybody))
+}
+
+/// The same by who looks after the pair from then on.
+pub(crate) fn create_supervised(
+    host: Box<dyn Host>,
+    journal: Journal,
+    config: GuestConfig,
+) -> std::io::Result<Operation<Pair, CreateError>> {
+    Operation::start(Creation::new(host, journal, config, By::Caller))
+}
+
+/// Creates the pair of this very stubdomain again, in place of itself, from its record.
+pub(crate) fn create_again(
+    host: Box<dyn Host>,
+    journal: Journal,
+    name: Name,
+    stubdom: Uuid,
+) -> std::io::Result<Operation<Pair, CreateError>> {
+    Again::start(host, journal, name, stubdom)
 }
 
 /// A guest and its stubdomain, running.

@@ -26,6 +26,8 @@ pub struct PairInfo {
     pub stubdom: Option<DomId>,
     /// How it is.
     pub state: PairState,
+    /// Whether somebody looks after it: a daemon, or a `stubctl run`.
+    pub supervised: bool,
     /// The guest's memory in KiB.
     pub memory_kib: u64,
     /// What the stubdomain takes of Xen's memory, in KiB.
@@ -52,6 +54,8 @@ pub enum PairState {
     ShutDown,
     /// The guest crashed and waits to be destroyed.
     Crashed,
+    /// It was taken down to be created again.
+    Restarting,
     /// The stubdomain is gone: the guest has no devices any more.
     StubdomDead,
     /// Its domains are gone, its record is left.
@@ -67,6 +71,7 @@ impl PairState {
             Self::Paused => "paused",
             Self::ShutDown => "shut-down",
             Self::Crashed => "crashed",
+            Self::Restarting => "restarting",
             Self::StubdomDead => "stubdom-dead",
             Self::Gone => "gone",
         }
@@ -80,6 +85,7 @@ impl PairState {
             Self::Paused => "paused",
             Self::ShutDown => "shut down",
             Self::Crashed => "crashed",
+            Self::Restarting => "restarting",
             Self::StubdomDead => "stubdom dead",
             Self::Gone => "gone",
         }
@@ -114,18 +120,24 @@ impl ListError {
 pub fn list(host: &dyn Host, journal: &Journal) -> Result<(Vec<PairInfo>, Vec<JournalError>), ListError> {
     let (records, unreadable) = journal.all()?;
     let (domains, boot_id) = (host.domains()?, host.boot_id()?);
-    let pairs = records.iter().map(|record| describe(record, &domains, &boot_id)).collect();
-    Ok((pairs, unreadable))
+    let pairs = records.iter().map(|record| describe(journal, record, &domains, &boot_id));
+    Ok((pairs.collect::<Result<_, _>>()?, unreadable))
 }
 
-pub(super) fn describe(record: &Record, domains: &[DomainInfo], boot_id: &str) -> PairInfo {
+pub(super) fn describe(
+    journal: &Journal,
+    record: &Record,
+    domains: &[DomainInfo],
+    boot_id: &str,
+) -> Result<PairInfo, JournalError> {
     let find = |mark: &DomainMark| {
         domains.iter().filter(|_| record.boot_id == boot_id).find(|info| info.uuid == mark.uuid)
     };
     let (guest, stubdom) = (find(&record.guest), find(&record.stubdom));
     let cpu = |info: Option<&DomainInfo>| info.map_or(Duration::ZERO, |info| info.cpu_time).as_millis();
-    PairInfo {
+    Ok(PairInfo {
         name: record.name.clone(),
+        supervised: journal.is_supervised(&record.name)?,
         uuid: record.guest.uuid,
         guest: guest.map(|info| info.domid),
         stubdom: stubdom.map(|info| info.domid),
@@ -135,12 +147,13 @@ pub(super) fn describe(record: &Record, domains: &[DomainInfo], boot_id: &str) -
         vcpus: record.vcpus,
         cpu_ms: u64::try_from(cpu(guest)).unwrap_or(u64::MAX),
         stubdom_cpu_ms: u64::try_from(cpu(stubdom)).unwrap_or(u64::MAX),
-    }
+    })
 }
 
 fn state(record: &Record, guest: Option<&DomainInfo>, stubdom: Option<&DomainInfo>) -> PairState {
     let (guest_life, stubdom_life) = (Life::of(guest, &record.guest), Life::of(stubdom, &record.stubdom));
     match (guest_life, stubdom_life) {
+        _ if record.again && (record.ending || !record.complete) => PairState::Restarting,
         (Life::Gone, Life::Gone) => PairState::Gone,
         _ if !record.complete || record.ending => PairState::Incomplete,
         (Life::Shutdown(ShutdownReason::Crash | ShutdownReason::Watchdog), _) => PairState::Crashed,

@@ -25,6 +25,7 @@
 mod cause;
 mod create;
 mod creation;
+mod destroy;
 mod list;
 mod observe;
 mod operation;
@@ -36,12 +37,18 @@ mod teardown;
 
 pub use cause::Cause;
 pub use create::{CreateError, CreateStage, Event, Findings, Milestone, Pair, create};
+pub(crate) use create::{create_again, create_supervised};
+pub(crate) use creation::seconds_of_boot;
+pub(crate) use destroy::end;
+pub use destroy::{DestroyError, Destroyed, destroy};
 pub use list::{ListError, PairInfo, PairState, list};
+pub(crate) use observe::Life;
 pub use operation::{Canceller, Operation, Progress};
 pub use plan::MemoryNeed;
 pub(crate) use plan::paging_pool;
 pub use preflight::{Preflight, PreflightDisk, preflight};
+pub(crate) use reap::is_unstarted;
 pub use reap::{ReapError, ReapOptions, Reaped, ReapedPair, Remains, reap};
 pub(crate) use show::domains_of;
 pub use show::{DiskDetails, PairDetails, ShowError, StubdomReport, is_alive, show};
-pub use teardown::{DestroyError, Destroyed, Owed, destroy};
+pub use teardown::Owed;

@@ -31,7 +31,7 @@ pub(super) struct Sign {
 
 /// Whether a domain can still do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
+pub(crate) enum Life {
     Alive,
     /// Shut down, for this reason; nothing of it runs any more.
     Shutdown(ShutdownReason),
@@ -48,7 +48,7 @@ pub(super) enum Verdict {
 }
 
 impl Life {
-    pub(super) fn of(info: Option<&DomainInfo>, mark: &DomainMark) -> Self {
+    pub(crate) fn of(info: Option<&DomainInfo>, mark: &DomainMark) -> Self {
         match info {
             Some(info) if info.uuid != mark.uuid || info.dying => Self::Gone,
             Some(DomainInfo { shutdown: Some(reason), .. }) => Self::Shutdown(*reason),

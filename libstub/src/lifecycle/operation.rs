@@ -138,7 +138,7 @@ impl<T: Send + 'static, E: Send + 'static> Operation<T, E> {
         let span = tracing::Span::current();
         std::thread::Builder::new().name("stub-worker".to_owned()).spawn(move || {
             let _wake = WakeAtEnd(Arc::clone(&wake));
-            span.in_scope(|| work(task, &job_queue, reply, &wake));
+            span.in_scope(|| work(reply, task, &job_queue, &wake));
         })?;
         let cancel = Arc::new(AtomicBool::new(false));
         let _ = jobs.send(Job::Prepare(Arc::clone(&cancel)));
@@ -316,10 +316,12 @@ impl Drop for WakeAtEnd {
     }
 }
 
+/// `replies` comes first, so that it is dropped last, after a panic too: whoever hears that all is over may use the
+/// task's name again at once.
 fn work<T: Task>(
+    replies: Sender<Reply<T::Output, T::Error>>,
     mut task: T,
     jobs: &Receiver<Job>,
-    replies: Sender<Reply<T::Output, T::Error>>,
     waker: &Waker,
 ) {
     // A reply that nobody takes belongs to an operation that was dropped; its abort is in the queue.
@@ -335,7 +337,6 @@ fn work<T: Task>(
             Reply::Done(Err(task.panicked(message)))
         });
         if matches!(reply, Reply::Done(_)) {
-            // Whoever hears that it is over may use the name again at once.
             drop(task);
             return send(reply);
         }

@@ -116,6 +116,24 @@ pub(super) fn plan(
     Ok(Plan { guest_uuid, stubdom, image, verified, boot_id, memory, free })
 }
 
+/// Whether a pair of this name can be new: nobody is about to create it again, and somebody is there to do what its
+/// config asks for.
+pub(super) fn check_supervision(
+    journal: &Journal,
+    config: &GuestConfig,
+    supervised: bool,
+) -> Result<(), Cause> {
+    let keys = config.policy.asks_for_acts();
+    if !supervised && !keys.is_empty() && !journal.has_supervisor()? {
+        return Err(Cause::NobodyActs(keys));
+    }
+    let again = journal.find(&config.name)?.is_some_and(|record| record.again);
+    if !supervised && again && journal.is_supervised(&config.name)? {
+        return Err(Cause::PairExists);
+    }
+    Ok(())
+}
+
 /// The domain builder opens it by itself, when there are domains already.
 fn check_file(path: &Path) -> Result<(), ImageError> {
     File::open(path).map(drop).map_err(|error| verify::unreadable(path, &error))

@@ -67,6 +67,7 @@ fn look(host: &dyn Host, journal: &Journal, config: &GuestConfig) -> Result<Pref
     if journal.is_claimed(&config.name)? {
         return Err(JournalError::Busy(config.name.clone()).into());
     }
+    plan::check_supervision(journal, config, false)?;
     let Plan { image, memory, free, .. } = plan::plan(host, journal, config, |_| Err(Cause::LeftBehind))?;
     journal.check_writable().map_err(|source| JournalError::Io {
         action: "write to",

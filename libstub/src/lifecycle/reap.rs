@@ -13,7 +13,7 @@ use xen_sys::{DomId, DomainInfo, Kib};
 
 use super::observe::Life;
 use super::operation::{Job, Operation, Reply, Task};
-use super::teardown::{Outcome, Owed, teardown};
+use super::teardown::{After, Outcome, Owed, teardown};
 use crate::code::Code;
 use crate::config::Name;
 use crate::host::{Host, HostError};
@@ -129,9 +129,8 @@ pub fn reap(
 /// What of a record is to be removed, if anything is.
 pub(super) fn remains(record: &Record, domains: &[DomainInfo], boot_id: &str) -> Option<Remains> {
     let alive = |uuid: Uuid| domains.iter().any(|info| info.uuid == uuid);
-    // Its record was complete, and whoever was about to unpause it died: it has never run.
-    let unstarted =
-        |info: &DomainInfo| info.uuid == record.guest.uuid && info.paused && info.cpu_time == Duration::ZERO;
+    // Its record was complete, and whoever was about to unpause it died.
+    let unstarted = |info: &DomainInfo| info.uuid == record.guest.uuid && is_unstarted(info);
     if record.boot_id != boot_id {
         Some(Remains::EarlierBoot)
     } else if record.ending || !record.complete || domains.iter().any(unstarted) {
@@ -141,6 +140,11 @@ pub(super) fn remains(record: &Record, domains: &[DomainInfo], boot_id: &str) ->
     } else {
         None
     }
+}
+
+/// Whether a domain has never run.
+pub(crate) fn is_unstarted(info: &DomainInfo) -> bool {
+    info.paused && info.cpu_time == Duration::ZERO
 }
 
 struct Reaping {
@@ -157,6 +161,10 @@ impl Reaping {
         let (records, unreadable) = self.journal.all()?;
         for record in &records {
             match remains(record, &domains, &boot_id) {
+                // Somebody is about to create it again.
+                Some(_) if record.again && self.journal.is_supervised(&record.name)? => {
+                    self.reaped.busy.extend(self.wanted(&record.name).then(|| record.name.clone()));
+                }
                 Some(why) if self.wanted(&record.name) => self.record(&record.name, why)?,
                 _ => {}
             }
@@ -201,7 +209,7 @@ impl Reaping {
         let (domains, boot_id) = (self.host.domains()?, self.host.boot_id()?);
         let Some(mut record) = self.journal.find(name)? else { return Ok(()) };
         if let Some(why) = remains(&record, &domains, &boot_id) {
-            let outcome = teardown(self.host.as_ref(), &self.journal, &claim, &mut record);
+            let outcome = teardown(self.host.as_ref(), &self.journal, &claim, &mut record, After::Nothing);
             self.tell(name, why, outcome);
         }
         Ok(())
@@ -300,7 +308,7 @@ impl Reaping {
         }
         // On disk before anything is done: if this process ends now, it is an unfinished pair.
         self.journal.write(&record, &claim)?;
-        let outcome = teardown(self.host.as_ref(), &self.journal, &claim, &mut record);
+        let outcome = teardown(self.host.as_ref(), &self.journal, &claim, &mut record, After::Nothing);
         self.tell(name, Remains::Orphan, outcome);
         Ok(())
     }

@@ -107,7 +107,7 @@ impl ShowError {
 pub fn show(host: &dyn Host, journal: &Journal, name: &Name) -> Result<PairDetails, ShowError> {
     let record = journal.find(name)?.ok_or_else(|| ShowError::NoSuchPair(name.clone()))?;
     let (domains, boot_id) = (host.domains()?, host.boot_id()?);
-    let info = list::describe(&record, &domains, &boot_id);
+    let info = list::describe(journal, &record, &domains, &boot_id)?;
     let shutdown = |domid: Option<DomId>| {
         let found = domains.iter().find(|domain: &&DomainInfo| Some(domain.domid) == domid);
         found.and_then(|domain| domain.shutdown)
@@ -136,7 +136,7 @@ pub fn show(host: &dyn Host, journal: &Journal, name: &Name) -> Result<PairDetai
 /// When the journal or Xen cannot be asked.
 pub fn is_alive(host: &dyn Host, journal: &Journal, name: &Name) -> Result<bool, ShowError> {
     let Some(record) = journal.find(name)? else { return Ok(false) };
-    Ok(list::describe(&record, &host.domains()?, &host.boot_id()?).state != list::PairState::Gone)
+    Ok(list::describe(journal, &record, &host.domains()?, &host.boot_id()?)?.state != list::PairState::Gone)
 }
 
 /// The record of a pair, for those who look at its domains.
@@ -146,7 +146,7 @@ pub(crate) fn domains_of(
     name: &Name,
 ) -> Result<(Option<DomId>, Option<DomId>), ShowError> {
     let record: Record = journal.find(name)?.ok_or_else(|| ShowError::NoSuchPair(name.clone()))?;
-    let info = list::describe(&record, &host.domains()?, &host.boot_id()?);
+    let info = list::describe(journal, &record, &host.domains()?, &host.boot_id()?)?;
     Ok((info.guest, info.stubdom))
 }
 

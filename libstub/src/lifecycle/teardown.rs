@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Removing everything that a record names. Serves rollback and destroy.
+//! Removing everything that a record names. Serves rollback, destroy, reap and restart.
 //!
 //! Every part is idempotent, every part is tried whatever became of the others, and the hypercalls come first:
 //! they need neither the pair's cooperation nor xenstored's. The stubdomain dies before the guest, because its
@@ -11,11 +11,8 @@ use proto::keys;
 use uuid::Uuid;
 use xen_sys::DomId;
 
-use super::operation::{Job, Operation, Reply, Task};
-use crate::code::Code;
-use crate::config::Name;
 use crate::host::{BackendState, FailureKind, Host, HostError};
-use crate::journal::{Claim, DomainMark, Journal, JournalError, Record};
+use crate::journal::{Claim, DomainMark, Journal, Record};
 use crate::xenbus::{Batch, VbdMark};
 
 /// How long blkback may take to let go of a dead domain's disks, and Xen to free its last pages.
@@ -41,103 +38,35 @@ pub(super) struct Outcome {
     pub(super) owed: Vec<Owed>,
 }
 
-/// A pair that is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Destroyed {
-    /// Its name.
-    pub name: Name,
-    /// Its uuid.
-    pub uuid: Uuid,
-    /// What was removed, in order.
-    pub undone: Vec<String>,
+/// What comes after a teardown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// The pair is gone, and its record with it.
+    Nothing,
+    /// It is created again; until then its record says so.
+    CreateAgain,
 }
 
-/// A pair that is not, or not entirely, gone.
-#[derive(Debug, thiserror::Error)]
-pub enum DestroyError {
-    /// No pair has this name.
-    #[error("there is no pair named {0}")]
-    NoSuchPair(Name),
-    /// Some of it could not be removed; the record is kept.
-    #[error("destroy of {name} is not complete")]
-    Owed {
-        /// The pair.
-        name: Name,
-        /// What was removed.
-        undone: Vec<String>,
-        /// What is left.
-        owed: Vec<Owed>,
-    },
-    /// The journal cannot be used.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// A defect of this library; the record is kept.
-    #[error("the worker of this operation panicked: {0}")]
-    Panicked(String),
-}
-
-impl DestroyError {
-    /// The failure under its stable name.
-    pub fn code(&self) -> Code {
-        match self {
-            Self::NoSuchPair(_) => Code::NoSuchPair,
-            Self::Owed { .. } => Code::LeftBehind,
-            Self::Journal(error) => error.code(),
-            Self::Panicked(_) => Code::Internal,
-        }
-    }
-}
-
-/// Destroys a pair by its name. Asks nothing of the pair itself.
-///
-/// # Errors
-/// [`std::io::Error`] if no event loop or worker can be made; all else comes as the operation's result.
-pub fn destroy(
-    host: Box<dyn Host>,
-    journal: Journal,
-    name: Name,
-) -> std::io::Result<Operation<Destroyed, DestroyError>> {
-    Operation::start(Destruction { host, journal, name })
-}
-
-struct Destruction {
-    host: Box<dyn Host>,
-    journal: Journal,
-    name: Name,
-}
-
-impl Destruction {
-    fn destroy(&self) -> Result<Destroyed, DestroyError> {
-        let claim = self.journal.claim(&self.name)?;
-        let record = self.journal.find(&self.name)?;
-        let mut record = record.ok_or_else(|| DestroyError::NoSuchPair(self.name.clone()))?;
-        let Outcome { undone, owed } = teardown(self.host.as_ref(), &self.journal, &claim, &mut record);
-        if owed.is_empty() {
-            return Ok(Destroyed { name: self.name.clone(), uuid: record.guest.uuid, undone });
-        }
-        Err(DestroyError::Owed { name: self.name.clone(), undone, owed })
-    }
-}
-
-impl Task for Destruction {
-    type Output = Destroyed;
-    type Error = DestroyError;
-
-    fn run(&mut self, _: Job, _: &dyn Fn(super::Event)) -> Reply<Destroyed, DestroyError> {
-        Reply::Done(self.destroy())
-    }
-
-    fn panicked(&mut self, message: String) -> DestroyError {
-        DestroyError::Panicked(message)
+impl After {
+    /// What follows a create that failed.
+    pub(super) fn failed(record: &Record) -> Self {
+        if record.again { Self::CreateAgain } else { Self::Nothing }
     }
 }
 
 /// Removes everything that `record` names, and then the record; what stays is owed and stays recorded.
-pub(super) fn teardown(host: &dyn Host, journal: &Journal, claim: &Claim, record: &mut Record) -> Outcome {
+pub(super) fn teardown(
+    host: &dyn Host,
+    journal: &Journal,
+    claim: &Claim,
+    record: &mut Record,
+    after: After,
+) -> Outcome {
+    let again = after == After::CreateAgain;
     let (guest, stubdom) = (record.guest.domid.map(DomId::get), record.stubdom.domid.map(DomId::get));
     let _in = tracing::info_span!("teardown", pair = %record.name, guest, stubdom).entered();
-    if !record.ending {
-        record.ending = true;
+    if !record.ending || record.again != again {
+        (record.ending, record.again) = (true, again);
         // What cannot be written now cannot keep a pair from being ended.
         if let Err(error) = journal.write(record, claim) {
             tracing::warn!(%error, "the end of a pair is not recorded");
@@ -154,7 +83,13 @@ pub(super) fn teardown(host: &dyn Host, journal: &Journal, claim: &Claim, record
         Err(error) => outcome.owe("the whole pair", &error),
     }
     let nothing_owed = outcome.owed.is_empty();
-    let written = if nothing_owed { journal.end(&record.name, claim) } else { journal.write(record, claim) };
+    if nothing_owed {
+        // Nothing has these ids any more but who is given them next.
+        (record.guest.domid, record.stubdom.domid) = (None, None);
+        record.vbds.clear();
+    }
+    let ends = nothing_owed && !again;
+    let written = if ends { journal.end(&record.name, claim) } else { journal.write(record, claim) };
     if let Err(error) = written {
         outcome.owe("the pair's record", &error);
     }

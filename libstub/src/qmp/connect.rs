@@ -12,7 +12,7 @@ use proto::keys;
 use xen_sys::{DomId, EvtchnPort, GrantRef};
 
 use super::{Qmp, QmpError, Transport};
-use crate::host::{Host, Vchan, VchanError};
+use crate::host::{Host, HostError, Vchan, VchanError, Xenstore};
 use crate::journal::Journal;
 use crate::{Name, lifecycle};
 
@@ -43,19 +43,7 @@ fn open(host: &dyn Host, guest: DomId, stubdom: DomId, deadline: Instant) -> Res
     let token = format!("qmp-{}", WATCHES.fetch_add(1, Ordering::Relaxed));
     host.watch(&format!("{directory}/{}", keys::name::QMP), &token)?;
     loop {
-        let number = |name: &str| -> Result<Option<u32>, QmpError> {
-            Ok(host.read(&format!("{directory}/{name}"))?.as_deref().and_then(number))
-        };
-        // In this order: a server takes the first away before it changes the second.
-        let numbers = (number(keys::name::QMP_RING_REF)?, number(keys::name::QMP_EVENT_CHANNEL)?);
-        let opened = match numbers {
-            (Some(ring), Some(port)) => {
-                Some(Vchan::open(stubdom, GrantRef::new(ring), EvtchnPort::new(port)))
-            }
-            // And it takes the first away from the others when a client came.
-            (None, Some(_)) => Some(Err(VchanError::Taken)),
-            (_, None) => None,
-        };
+        let opened = offered(host, &directory, stubdom)?;
         let late = deadline <= Instant::now();
         match opened {
             Some(Ok(channel)) => return Ok(channel),
@@ -72,6 +60,25 @@ fn open(host: &dyn Host, guest: DomId, stubdom: DomId, deadline: Instant) -> Res
         }
         host.drain_watches()?;
     }
+}
+
+/// Opens the channel that a stubdomain offers below `directory`; nothing if it offers none.
+pub(super) fn offered(
+    host: &dyn Xenstore,
+    directory: &str,
+    stubdom: DomId,
+) -> Result<Option<Result<Vchan, VchanError>>, HostError> {
+    let number = |name: &str| -> Result<Option<u32>, HostError> {
+        Ok(host.read(&format!("{directory}/{name}"))?.as_deref().and_then(number))
+    };
+    // In this order: a server takes the first away before it changes the second.
+    let numbers = (number(keys::name::QMP_RING_REF)?, number(keys::name::QMP_EVENT_CHANNEL)?);
+    Ok(match numbers {
+        (Some(ring), Some(port)) => Some(Vchan::open(stubdom, GrantRef::new(ring), EvtchnPort::new(port))),
+        // And it takes the first away from the others when a client came.
+        (None, Some(_)) => Some(Err(VchanError::Taken)),
+        (_, None) => None,
+    })
 }
 
 /// A number from the stubdomain: decimal digits, not zero, and nothing else.

@@ -5,6 +5,7 @@
 //! nesting of a value, and the events that nobody took yet. A client whose peer broke the protocol is of no more use;
 //! one whose peer was only slow is: a late answer is dropped.
 
+mod ask;
 mod connect;
 mod wire;
 
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+pub(crate) use ask::ask;
 pub use connect::connect;
 pub use wire::{Event, Garbage};
 

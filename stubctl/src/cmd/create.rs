@@ -14,14 +14,32 @@ use crate::report::Failure;
 use crate::run::Loop;
 use crate::schema::{Created, DryRun};
 
-/// How to create.
+/// What to create.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Create {
+pub(crate) struct Config {
     /// The config
     cfg: PathBuf,
     /// Set a key of the config, in place of what the file says; can be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+}
+
+impl Config {
+    /// Reads it, and tells its author what he should know.
+    pub(super) fn read(&self) -> Result<GuestConfig, Failure> {
+        let Loaded { config, warnings } = GuestConfig::read_with(&self.cfg, &self.set)?;
+        for warning in &warnings {
+            eprintln!("{warning}");
+        }
+        Ok(config)
+    }
+}
+
+/// How to create.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Create {
+    #[command(flatten)]
+    config: Config,
     /// Check everything and tell what would be done; do nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -35,10 +53,7 @@ pub(crate) struct Create {
 
 pub(crate) fn create(journal: Journal, create: &Create, as_json: bool) -> Result<(), Failure> {
     // Before anything else: a config is wrong where there is no Xen as well.
-    let Loaded { config, warnings } = GuestConfig::read_with(&create.cfg, &create.set)?;
-    for warning in &warnings {
-        eprintln!("{warning}");
-    }
+    let config = create.config.read()?;
     let host = match create.wait {
         Some(limit) => XenHost::open_waiting(limit)?,
         None => XenHost::open()?,
@@ -54,7 +69,7 @@ pub(crate) fn create(journal: Journal, create: &Create, as_json: bool) -> Result
         return Ok(());
     }
     let name = config.name.clone();
-    let event_loop = Loop::new().map_err(|error| Failure::internal(&error))?;
+    let mut event_loop = Loop::new().map_err(|error| Failure::internal(&error))?;
     let operation =
         libstub::create(Box::new(host), journal, config).map_err(|error| Failure::internal(&error))?;
     let mut events: Vec<Event> = Vec::new();

@@ -11,7 +11,7 @@ use crate::schema::Gone;
 pub(crate) fn destroy(journal: Journal, name: &str, as_json: bool) -> Result<(), Failure> {
     let name = Name::new(name).map_err(|error| Failure::name(&error))?;
     let host = Box::new(XenHost::open()?);
-    let event_loop = Loop::new().map_err(|error| Failure::internal(&error))?;
+    let mut event_loop = Loop::new().map_err(|error| Failure::internal(&error))?;
     let operation =
         libstub::destroy(host, journal, name.clone()).map_err(|error| Failure::internal(&error))?;
     let gone = event_loop.run(operation, |_| {}).map_err(|error| Failure::interrupted(&error, &name))??;

@@ -28,7 +28,7 @@ pub(crate) fn list(journal: &Journal, as_json: bool) -> Result<(), Failure> {
 pub(super) fn state(state: PairState) -> Cell {
     let tone = match state {
         PairState::Running => Tone::Good,
-        PairState::Paused | PairState::Incomplete => Tone::Uneasy,
+        PairState::Paused | PairState::Incomplete | PairState::Restarting => Tone::Uneasy,
         PairState::Crashed | PairState::StubdomDead => Tone::Bad,
         PairState::ShutDown | PairState::Gone => Tone::Quiet,
     };
@@ -47,6 +47,7 @@ fn table(pairs: &[PairInfo]) -> Table {
         "STUBDOM/MIB",
         "CPU/S",
         "STUBDOM/S",
+        "SUPERVISED",
     ]);
     for pair in pairs {
         table.add_row([
@@ -59,6 +60,7 @@ fn table(pairs: &[PairInfo]) -> Table {
             Cell::new(pair.stubdom_memory_kib / 1024),
             Cell::new(seconds(pair.cpu_ms)),
             Cell::new(seconds(pair.stubdom_cpu_ms)),
+            Cell::new(if pair.supervised { "yes" } else { "no" }),
         ]);
     }
     table

@@ -9,6 +9,7 @@ mod list;
 mod logs;
 mod reap;
 mod show;
+mod supervise;
 
 pub(crate) use check::check;
 pub(crate) use create::{Create, create};
@@ -18,3 +19,4 @@ pub(crate) use list::list;
 pub(crate) use logs::{Logs, logs};
 pub(crate) use reap::{Reap, reap};
 pub(crate) use show::show;
+pub(crate) use supervise::{Limits, Run, daemon, run};

@@ -23,7 +23,7 @@ pub(crate) struct Reap {
 pub(crate) fn reap(journal: Journal, reap: &Reap, as_json: bool) -> Result<Option<Status>, Failure> {
     let name = reap.name.as_deref().map(Name::new).transpose().map_err(|error| Failure::name(&error))?;
     let host = Box::new(XenHost::open()?);
-    let event_loop = Loop::new().map_err(|error| Failure::internal(&error))?;
+    let mut event_loop = Loop::new().map_err(|error| Failure::internal(&error))?;
     let options = ReapOptions { name, dry_run: reap.dry_run };
     let operation = libstub::reap(host, journal, options).map_err(|error| Failure::internal(&error))?;
     let reaped = event_loop.run(operation, |_| {}).map_err(|error| Failure::internal(&error))??;

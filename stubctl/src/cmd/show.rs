@@ -41,6 +41,7 @@ fn table(details: &PairDetails, logs: &[LogFile]) -> Table {
     row("name", Cell::new(&info.name));
     row("uuid", Cell::new(info.uuid));
     row("state", list::state(info.state));
+    row("supervised", Cell::new(if info.supervised { "yes" } else { "no" }));
     for (what, reason) in
         [("guest ended by", details.guest_shutdown), ("stubdom ended by", details.stubdom_shutdown)]
     {

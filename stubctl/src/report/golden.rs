@@ -59,6 +59,15 @@ fn config(text: &str) -> Failure {
     GuestConfig::parse(text, Path::new("web.cfg")).expect_err("a wrong config").into()
 }
 
+fn died() -> End {
+    let words = Some("QEMU ended: signal 9".to_owned());
+    End::StubdomDied { reason: Some(ShutdownReason::Crash), words }
+}
+
+fn silent() -> String {
+    "QEMU did not answer query-status in time".to_owned()
+}
+
 fn failures() -> Vec<Failure> {
     let path = || PathBuf::from("/var/lib/stubctl/web.json");
     let ready = CreateStage::Ready(Some(libstub::Stage::QemuStarted));
@@ -102,6 +111,14 @@ fn failures() -> Vec<Failure> {
         Failure::name(&Name::new("../web").expect_err("no name")),
         DestroyError::NoSuchPair(name()).into(),
         refused(Cause::PairExists),
+        refused(Cause::NobodyActs(vec!["on_crash", "on_reboot"])),
+        refused(Cause::Superseded),
+        refused(Cause::ConfigNotKept),
+        SupervisorError::Daemon("/var/lib/stubctl".into()).into(),
+        SupervisorError::Pair(name()).into(),
+        Failure::ended(&name(), &End::Guest(ShutdownReason::Crash), Code::GuestCrashed),
+        Failure::ended(&name(), &died(), Code::StubdomDied),
+        Failure::ended(&name(), &End::QemuSilent { why: silent() }, Code::QmpFailed),
         DestroyError::Journal(JournalError::Busy(name())).into(),
         refused(Cause::NameTaken { by: domid }),
         refused(Cause::UuidTaken { by: domid }),
@@ -194,7 +211,7 @@ fn the_object_of_an_error_is_on_the_page() {
 fn every_code_is_among_the_texts() {
     let told: BTreeSet<Code> = failures().iter().map(|failure| failure.code).collect();
     // Warnings, and what no command does so far.
-    let others = [Code::ConfigDuplicate, Code::ConfigIgnored, Code::ImageDebugShell, Code::QmpFailed];
+    let others = [Code::ConfigDuplicate, Code::ConfigIgnored, Code::ImageDebugShell];
     let missing: Vec<&Code> =
         Code::ALL.iter().filter(|code| !told.contains(code) && !others.contains(code)).collect();
     assert!(missing.is_empty(), "{missing:?}");

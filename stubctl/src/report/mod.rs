@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use libstub::config::{Fault, Severity};
 use libstub::{
-    Cause, Code, ConfigError, CreateError, CreateStage, DestroyError, Findings, HostError, JournalError,
-    ListError, Name, Owed, ReapError, ShowError,
+    Cause, Code, ConfigError, CreateError, CreateStage, DestroyError, End, Findings, HostError, JournalError,
+    ListError, Name, Owed, ReapError, ShowError, SupervisorError,
 };
 use serde_json::{Value, json};
 
@@ -73,6 +73,12 @@ impl Failure {
     pub(crate) fn interrupted(error: &std::io::Error, name: &Name) -> Self {
         Self::new(Status::Owed, Code::Internal, error)
             .remedy(format!("stubctl reap {name} removes what there may be"))
+    }
+
+    /// A guest that was looked after did not end well.
+    pub(crate) fn ended(name: &Name, end: &End, code: Code) -> Self {
+        let what = format!("{name}: {end}");
+        Self { status: Status::Failed, code, what, causes: Vec::new(), details: Box::default() }
     }
 
     /// Tells the failure and gives its exit status.
@@ -198,7 +204,7 @@ impl From<CreateError> for Failure {
     fn from(error: CreateError) -> Self {
         let status = match &*error.cause {
             _ if !error.owed.is_empty() => Status::Owed,
-            Cause::Unfit(_) | Cause::Image(_) => Status::HostUnusable,
+            Cause::Unfit(_) | Cause::Image(_) | Cause::NobodyActs(_) => Status::HostUnusable,
             Cause::Config(_) => Status::Usage,
             _ => Status::Failed,
         };
@@ -226,6 +232,16 @@ impl From<CreateError> for Failure {
             }
             _ => failure,
         }
+    }
+}
+
+impl From<SupervisorError> for Failure {
+    fn from(error: SupervisorError) -> Self {
+        let status = match &error {
+            SupervisorError::Host(_) => Status::HostUnusable,
+            _ => Status::Failed,
+        };
+        Self::new(status, error.code(), &error)
     }
 }
 

@@ -62,6 +62,7 @@ fn info() -> PairInfo {
         guest: Some(DomId::new(7)),
         stubdom: Some(DomId::new(8)),
         state: PairState::Running,
+        supervised: true,
         memory_kib: 1,
         stubdom_memory_kib: 1,
         vcpus: 1,
@@ -78,6 +79,8 @@ fn what_create_destroy_and_list_print_is_on_the_page() {
     let event = Event { milestone: Milestone::GuestUnpaused, at: Duration::from_millis(3) };
     documented("stubctl create", &Created::new(&pair, &[event]));
     let gone = Destroyed { name, uuid, undone: vec!["guest 7".to_owned()] };
+    let end = libstub::End::Guest(libstub::ShutdownReason::Poweroff);
+    documented("stubctl run", &Ran::new(&pair, "removed", Some(&end), 0));
     documented("stubctl destroy", &Gone::from(gone));
     let owed = vec![Owed { what: String::new(), why: String::new() }];
     let undone = vec![String::new()];

@@ -17,7 +17,8 @@ pub enum Fault {
     After(usize),
     /// The n-th and all after it.
     From(usize),
-    /// The process dies at the n-th: it makes no call from there on.
+    /// The process dies at the n-th: it makes no call from there on, and that one is not counted if it has a handle of
+    /// its own.
     Die(usize),
 }
 
@@ -66,6 +67,11 @@ impl Failed for io::Error {
 }
 
 impl World {
+    /// Whether the next call is one at which its process dies.
+    pub(super) fn is_fatal(&self) -> bool {
+        matches!(self.fault, Fault::Die(at) if self.calls.len() + 1 >= at)
+    }
+
     /// Counts a call, does it unless it is to fail before, and loses its answer if it is to fail after.
     ///
     /// # Panics

@@ -8,10 +8,11 @@ mod fault;
 mod stubdom;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use xen_sys::{DomId, DomainInfo, EvtchnPort, Gfn, Kib, Permission};
@@ -39,11 +40,13 @@ pub enum Behaviour {
     Silence,
 }
 
-/// A handle on a host in memory; clones share it.
+/// A handle on a host in memory; clones share it, and its watches.
 #[derive(Debug, Clone)]
 pub struct FakeHost {
     world: Arc<Mutex<World>>,
-    watch: RawFd,
+    watch: Arc<UnixStream>,
+    /// Whether the process that has this handle died; none if it lives on, as the tests' own.
+    dead: Option<Arc<AtomicBool>>,
 }
 
 impl FakeHost {
@@ -52,10 +55,6 @@ impl FakeHost {
     /// # Errors
     /// When the pipe for watch events cannot be made.
     pub fn new(behaviour: Behaviour) -> std::io::Result<Self> {
-        let watch = UnixStream::pair()?;
-        watch.0.set_nonblocking(true)?;
-        watch.1.set_nonblocking(true)?;
-        let fd = watch.0.as_raw_fd();
         let world = World {
             behaviour,
             fault: Fault::None,
@@ -70,11 +69,42 @@ impl FakeHost {
             targets: BTreeMap::new(),
             store: BTreeMap::new(),
             held: Vec::new(),
-            watch,
+            watches: Vec::new(),
+            silent: BTreeSet::new(),
             free: Kib::from_mib(4096),
             unfit: Vec::new(),
         };
-        Ok(Self { world: Arc::new(Mutex::new(world)), watch: fd })
+        Self::handle(Arc::new(Mutex::new(world)), None)
+    }
+
+    /// Another handle on the same host, with watches of its own.
+    ///
+    /// # Errors
+    /// When the pipe for watch events cannot be made.
+    pub fn open(&self) -> std::io::Result<Self> {
+        Self::handle(Arc::clone(&self.world), self.dead.clone())
+    }
+
+    /// The same for another process: it dies alone, and makes no call from then on, whatever fault is chosen later.
+    ///
+    /// # Errors
+    /// When the pipe for watch events cannot be made.
+    pub fn another_process(&self) -> std::io::Result<Self> {
+        Self::handle(Arc::clone(&self.world), Some(Arc::default()))
+    }
+
+    /// The process that has this handle dies, unless it is the first.
+    pub fn kill(&self) {
+        self.dead.iter().for_each(|dead| dead.store(true, Ordering::Relaxed));
+    }
+
+    fn handle(world: Arc<Mutex<World>>, dead: Option<Arc<AtomicBool>>) -> std::io::Result<Self> {
+        let (watch, tell) = UnixStream::pair()?;
+        watch.set_nonblocking(true)?;
+        tell.set_nonblocking(true)?;
+        let host = Self { world, watch: Arc::new(watch), dead };
+        host.lock().watches.push(tell);
+        Ok(host)
     }
 
     /// Chooses which of the coming calls fail; counting begins anew, with a connection to xenstored of its own.
@@ -126,7 +156,7 @@ impl FakeHost {
         call: String,
         effect: impl FnOnce(&mut World) -> Result<T, HostError>,
     ) -> Result<T, HostError> {
-        self.lock().call(&call, effect)
+        self.alive().call(&call, effect)
     }
 
     /// An access to a file, which counts as a call and fails like one.
@@ -135,7 +165,7 @@ impl FakeHost {
         call: &str,
         access: impl FnOnce() -> std::io::Result<T>,
     ) -> std::io::Result<T> {
-        self.lock().call(call, |_| access())
+        self.alive().call(call, |_| access())
     }
 
     fn store<T>(
@@ -143,7 +173,22 @@ impl FakeHost {
         call: String,
         effect: impl FnOnce(&mut World) -> Result<T, HostError>,
     ) -> Result<T, HostError> {
-        self.lock().store_call(&call, effect)
+        self.alive().store_call(&call, effect)
+    }
+
+    /// The world, for a process that lives.
+    fn alive(&self) -> MutexGuard<'_, World> {
+        let world = self.lock();
+        if let Some(dead) = &self.dead {
+            if world.is_fatal() {
+                self.kill();
+            }
+            if dead.load(Ordering::Relaxed) {
+                drop(world);
+                std::panic::panic_any("died at this call or an earlier one".to_owned());
+            }
+        }
+        world
     }
 
     fn on_domain(
@@ -292,14 +337,14 @@ impl Xenstore for FakeHost {
     }
 
     fn drain_watches(&self) -> Result<(), HostError> {
-        self.store("drain watches".to_owned(), |world| {
-            while let Ok(1..) = std::io::Read::read(&mut &world.watch.0, &mut [0; 64]) {}
+        self.store("drain watches".to_owned(), |_| {
+            while let Ok(1..) = std::io::Read::read(&mut &*self.watch, &mut [0; 64]) {}
             Ok(())
         })
     }
 
     fn watch_fd(&self) -> Option<RawFd> {
-        Some(self.watch)
+        Some(self.watch.as_raw_fd())
     }
 }
 

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What the domains, the kernel and other toolstacks of the host in memory do when a test tells them to.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use proto::{Stage, keys};
-use xen_sys::{DomId, Kib, ShutdownReason};
+use uuid::Uuid;
+use xen_sys::{DomId, DomainKind, Kib, ShutdownReason};
 
 use super::{Behaviour, FakeHost};
-use crate::host::BackendState;
+use crate::host::{Answer, BackendState, HostError, Monitor};
 use crate::xenbus::VbdMark;
 
 impl FakeHost {
@@ -66,5 +70,50 @@ impl FakeHost {
     /// No watch event comes from now on.
     pub fn lose_events(&self) {
         self.lock().events_lost = true;
+    }
+
+    /// A domain is destroyed by another hand.
+    pub fn remove(&self, domid: DomId) {
+        let mut world = self.lock();
+        world.destroy(domid);
+        world.fire();
+    }
+
+    /// A domain's id is given to another domain, which is nobody's.
+    pub fn replace(&self, domid: DomId) {
+        let mut world = self.lock();
+        if let Some(info) = world.domains.get_mut(&domid.get()) {
+            info.uuid = Uuid::new_v4();
+            info.kind = DomainKind::Hvm;
+        }
+        world.targets.remove(&domid.get());
+        world.fire();
+    }
+
+    /// The QEMU in a stubdomain answers, or does not.
+    pub fn silence(&self, stubdom: DomId, silent: bool) {
+        let silenced = &mut self.lock().silent;
+        let _ = if silent { silenced.insert(stubdom.get()) } else { silenced.remove(&stubdom.get()) };
+    }
+}
+
+impl Monitor for FakeHost {
+    fn ask_qemu(
+        &self,
+        _: DomId,
+        stubdom: DomId,
+        limit: Duration,
+        cancel: &AtomicBool,
+    ) -> Result<Answer, HostError> {
+        let silent =
+            self.call(format!("ask {stubdom}"), |world| Ok(world.silent.contains(&stubdom.get())))?;
+        let began = Instant::now();
+        while silent && began.elapsed() < limit {
+            if cancel.load(Ordering::Relaxed) {
+                return Ok(Answer::Cancelled);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(if silent { Answer::Silent("QEMU did not answer".to_owned()) } else { Answer::Alive })
     }
 }

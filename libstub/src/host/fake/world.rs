@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What the host in memory holds, and what its stubdomain does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -36,7 +36,10 @@ pub(super) struct World {
     pub(super) targets: BTreeMap<u16, u16>,
     pub(super) store: BTreeMap<String, (Vec<u8>, DomId)>,
     pub(super) held: Vec<Weak<Held>>,
-    pub(super) watch: (UnixStream, UnixStream),
+    /// One for each handle that was opened.
+    pub(super) watches: Vec<UnixStream>,
+    /// Stubdomains whose QEMU does not answer.
+    pub(super) silent: BTreeSet<u16>,
     pub(super) free: Kib,
     pub(super) unfit: Vec<Unfit>,
 }
@@ -116,12 +119,18 @@ impl World {
         info.kind == DomainKind::Pv && !info.cpu_time.is_zero() && self.store.iter().any(open)
     }
 
-    /// The stubdomain that runs, and its guest.
+    /// The first stubdomain that runs, and its guest.
     pub(super) fn pair(&self) -> Option<(DomId, u16)> {
-        let runs = |info: &DomainInfo| info.kind == DomainKind::Pv && !info.paused;
-        let stubdom = DomId::new(*self.domains.iter().find(|(_, info)| runs(info))?.0);
-        let (guest, _) = self.store.get(&format!("{}/{}", keys::home(stubdom.get()), keys::TARGET))?;
-        Some((stubdom, String::from_utf8_lossy(guest).parse().ok()?))
+        self.pairs().next()
+    }
+
+    /// The stubdomains that run, and their guests.
+    fn pairs(&self) -> impl Iterator<Item = (DomId, u16)> {
+        let runs = |info: &DomainInfo| info.kind == DomainKind::Pv && !info.paused && info.shutdown.is_none();
+        self.domains.iter().filter(move |(_, info)| runs(info)).filter_map(|(stubdom, _)| {
+            let (guest, _) = self.store.get(&format!("{}/{}", keys::home(*stubdom), keys::TARGET))?;
+            Some((DomId::new(*stubdom), String::from_utf8_lossy(guest).parse().ok()?))
+        })
     }
 
     /// The stubdomain writes to its console, of which nobody takes anything out.
@@ -129,16 +138,21 @@ impl World {
         console::append(&mut self.console, text);
     }
 
-    /// Something has changed in xenstore.
+    /// Something has changed in xenstore: everybody who watches is told.
     pub(super) fn fire(&mut self) {
+        let gone = |error: std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
         if !self.events_lost {
-            let _ = self.watch.1.write(b"!");
+            self.watches.retain_mut(|watch| !watch.write(b"!").is_err_and(gone));
         }
     }
 
-    /// Lets the stubdomain do what it does, if it can by now.
+    /// Lets the stubdomains do what they do, those that can by now.
     pub(super) fn play(&mut self) {
-        let Some((stubdom, guest)) = self.pair() else { return };
+        let pairs: Vec<(DomId, u16)> = self.pairs().collect();
+        pairs.into_iter().for_each(|(stubdom, guest)| self.play_one(stubdom, guest));
+    }
+
+    fn play_one(&mut self, stubdom: DomId, guest: u16) {
         let report = keys::device_model(stubdom.get(), guest);
         let stage = |world: &mut Self, stage: Stage| {
             world.put(&format!("{report}/{}", keys::name::STAGE), stage.as_str().as_bytes(), None);

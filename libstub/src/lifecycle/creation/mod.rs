@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The worker's side of a create: the steps in their order, each journalled before it is taken.
 
+mod again;
 mod findings;
 mod steps;
 
@@ -16,7 +17,7 @@ use super::create::{Clock, CreateError, CreateStage, Event, Milestone, Pair};
 use super::observe::{self, Observation, Verdict};
 use super::operation::{Job, Reply, Task};
 use super::plan::{self, Plan};
-use super::teardown::{self, Outcome};
+use super::teardown::{self, After, Outcome};
 use crate::config::GuestConfig;
 use crate::host::{BackendState, BlockDevice, Host};
 use crate::journal::{Claim, DomainMark, Journal, Record};
@@ -27,6 +28,9 @@ const STUBDOM_VCPUS: u32 = 1;
 
 /// How often it is looked whether blkback has opened a disk that it was told of long before.
 const BACKEND_POLL: Duration = Duration::from_millis(2);
+
+pub(super) use again::Again;
+pub(crate) use again::seconds_of_boot;
 
 /// A create under way.
 pub(super) struct Creation {
@@ -46,6 +50,26 @@ pub(super) struct Creation {
     reached: Option<Stage>,
     /// What became of an earlier pair of the name.
     left: Outcome,
+    by: By,
+    /// When the pair was restarted before.
+    restarts: Vec<u64>,
+}
+
+/// Who will look after the pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// A daemon, if there is one; a config that asks for acts needs it.
+    Anybody,
+    /// Whoever creates it.
+    Caller,
+    /// The same, in place of the pair of this stubdomain.
+    CallerAgain(uuid::Uuid),
+}
+
+impl By {
+    fn again(self) -> bool {
+        matches!(self, Self::CallerAgain(_))
+    }
 }
 
 /// What the steps after the shells work with.
@@ -64,7 +88,7 @@ struct Ids {
 }
 
 impl Creation {
-    pub(super) fn new(host: Box<dyn Host>, journal: Journal, config: GuestConfig) -> Self {
+    pub(super) fn new(host: Box<dyn Host>, journal: Journal, config: GuestConfig, by: By) -> Self {
         Self {
             host,
             journal,
@@ -78,6 +102,8 @@ impl Creation {
             held: Vec::new(),
             reached: None,
             left: Outcome::default(),
+            by,
+            restarts: Vec::new(),
         }
     }
 
@@ -143,10 +169,18 @@ impl Creation {
 
     fn preflight(&mut self) -> Result<(Plan, Vec<BlockDevice>), Cause> {
         let claim = self.journal.claim(&self.config.name)?;
+        match self.by {
+            By::Anybody => plan::check_supervision(&self.journal, &self.config, false)?,
+            By::Caller => plan::check_supervision(&self.journal, &self.config, true)?,
+            By::CallerAgain(stubdom) => {
+                self.restarts = again::begin(&self.journal, &claim, &self.config.name, stubdom)?;
+            }
+        }
         let (host, journal) = (self.host.as_ref(), &self.journal);
         let mut left = Outcome::default();
         let plan = plan::plan(host, journal, &self.config, |mut record| {
-            left = teardown::teardown(host, journal, &claim, &mut record);
+            let after = After::failed(&record);
+            left = teardown::teardown(host, journal, &claim, &mut record, after);
             if left.owed.is_empty() { Ok(()) } else { Err(Cause::LeftBehind) }
         });
         self.left = left;
@@ -241,7 +275,8 @@ impl Creation {
         let Outcome { undone, owed } = match (&mut self.record, &self.claim) {
             (Some(record), Some(claim)) => {
                 record.complete = false;
-                teardown::teardown(self.host.as_ref(), &self.journal, claim, record)
+                let after = After::failed(record);
+                teardown::teardown(self.host.as_ref(), &self.journal, claim, record, after)
             }
             _ => std::mem::take(&mut self.left),
         };

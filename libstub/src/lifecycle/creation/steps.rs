@@ -23,6 +23,8 @@ impl Creation {
         let (name, vcpus) = (name.clone(), *vcpus);
         let mut record = Record::new(&name, plan.guest_uuid, *memory, vcpus, plan.boot_id.clone());
         record.origin = Origin::new(&self.config, &plan.image);
+        record.keep_config(&self.config);
+        (record.again, record.restarts) = (self.by.again(), std::mem::take(&mut self.restarts));
         let stubdom_uuid = record.stubdom.uuid;
         self.record = Some(record);
         self.note(|_| {})?;

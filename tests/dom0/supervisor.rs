@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Pairs that are looked after, on a real Xen: what becomes of each end, and of the one who looks.
+
+use std::fs::{self, File};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use stub_tests::guest::{Ending, Guest, image_cmdline, xl};
+use stub_tests::probe::Probe;
+use stub_tests::stubctl::{self, stubctl};
+use stub_tests::wait_for;
+use xen_sys::{Access as _, Ctrl, DomId, ShutdownReason, Store};
+
+/// A `stubctl` that looks after pairs, and its log.
+struct Keeper {
+    child: Child,
+    log: tempfile::NamedTempFile,
+}
+
+impl Keeper {
+    fn start(args: &[&str]) -> Self {
+        let log = tempfile::NamedTempFile::new().expect("a file");
+        let to = |log: &tempfile::NamedTempFile| {
+            Stdio::from(File::options().append(true).open(log.path()).expect("a file"))
+        };
+        let mut command = Command::new("stubctl");
+        command.args(args).stdin(Stdio::null()).stdout(to(&log)).stderr(to(&log));
+        let child = command.spawn().expect("stubctl in PATH");
+        Self { child, log }
+    }
+
+    /// A daemon that is ready.
+    fn daemon(args: &[&str]) -> Self {
+        let daemon = Self::start(&[&["--color", "never", "daemon"], args].concat());
+        daemon.says("pairs are looked after");
+        daemon
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(self.log.path()).expect("its log")
+    }
+
+    fn has_said(&self, text: &str) -> bool {
+        self.text().contains(text)
+    }
+
+    fn says(&self, text: &str) {
+        let said = || self.has_said(text).then_some(());
+        let deadline = Instant::now() + stub_tests::PATIENCE;
+        while said().is_none() {
+            assert!(Instant::now() < deadline, "no {text:?} in\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().expect("kill").success());
+    }
+
+    /// Ends it as systemd does; gives its exit status and all that it said.
+    fn end(self) -> (Option<i32>, String) {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    fn kill(self) {
+        self.signal("KILL");
+        self.wait();
+    }
+
+    fn wait(mut self) -> (Option<i32>, String) {
+        let status = wait_for("its end", || self.child.try_wait().expect("its state"));
+        println!("{}", self.text());
+        (status.code(), self.text())
+    }
+
+    /// Its resident memory in KiB, its threads and its descriptors.
+    fn figures(&self) -> (u64, u64, usize) {
+        let proc = format!("/proc/{}", self.child.id());
+        let status = fs::read_to_string(format!("{proc}/status")).expect("its status");
+        let number = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("a line");
+            line.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a number")
+        };
+        let fds = fs::read_dir(format!("{proc}/fd")).expect("its descriptors").count();
+        (number("VmRSS:"), number("Threads:"), fds)
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The host before a test; one that fails leaves no pair to the next.
+struct Before(Probe);
+
+impl Before {
+    fn take() -> Self {
+        Self(Probe::take())
+    }
+
+    fn assert_restored(&self) {
+        self.0.assert_restored();
+    }
+}
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let list = stubctl(&["--json", "list"]).json();
+            for name in
+                list["pairs"].as_array().into_iter().flatten().filter_map(|pair| pair["name"].as_str())
+            {
+                stubctl(&["destroy", name]);
+            }
+        }
+    }
+}
+
+/// What a list tells of a pair.
+fn listed(guest: &Guest) -> Option<Value> {
+    let list = stubctl(&["--json", "list"]).json();
+    list["pairs"].as_array().expect("pairs").iter().find(|pair| pair["name"] == guest.name.as_str()).cloned()
+}
+
+fn state(guest: &Guest) -> Option<String> {
+    listed(guest)?["state"].as_str().map(str::to_owned)
+}
+
+fn gone(guest: &Guest) {
+    wait_for("the end of the pair", || listed(guest).is_none().then_some(()));
+}
+
+/// A guest that ends for a reason, always or the first time only.
+fn ends(reason: ShutdownReason, always: bool) -> Guest {
+    Guest::new().ending(Ending::By(reason), always)
+}
+
+#[test]
+fn each_end_of_a_guest_has_what_its_config_says() {
+    let probe = Before::take();
+    let daemon = Keeper::daemon(&[]);
+    let off = ends(ShutdownReason::Poweroff, true);
+    let again = ends(ShutdownReason::Reboot, false);
+    let crashed = ends(ShutdownReason::Crash, true).with("on_crash = \"preserve\"");
+    let watchdog = ends(ShutdownReason::Watchdog, true).with("on_watchdog = \"restart\"");
+    let watchdog = watchdog.ending(Ending::By(ShutdownReason::Watchdog), false);
+    let soft = ends(ShutdownReason::SoftReset, true).with("on_soft_reset = \"destroy\"");
+    let suspended = ends(ShutdownReason::Suspend, true);
+    let (guest, stubdom) = stubctl::create_running(&off);
+    daemon.says(&format!("is looked after pair=\"{}\" guest={guest} stubdom={stubdom}", off.name));
+    let (guest, _) = stubctl::create_running(&again);
+    let uuid = stubctl(&["--json", "show", &again.name]).json()["uuid"].clone();
+    for guest in [&crashed, &watchdog, &soft, &suspended] {
+        stubctl::create_running(guest);
+    }
+    gone(&off);
+    gone(&soft);
+    // Twice it spoke, and the second time it halted; nothing but its domain ids is new.
+    for twice in [&again, &watchdog] {
+        wait_for("its word again", || (twice.times_spoken() == 2).then_some(()));
+        let pair = wait_for("a running pair", || listed(twice).filter(|pair| pair["state"] == "running"));
+        assert_eq!(pair["supervised"], true, "{pair:#}");
+    }
+    let pair = listed(&again).expect("it runs");
+    assert!(pair["uuid"] == uuid && pair["guest"] != guest, "{pair:#}");
+    assert_eq!(state(&crashed).as_deref(), Some("crashed"));
+    assert_eq!(state(&suspended).as_deref(), Some("shut-down"));
+    for kept in [&again, &crashed, &watchdog, &suspended] {
+        stubctl::destroy(kept);
+    }
+    let (status, log) = daemon.end();
+    assert_eq!(status, Some(0));
+    for (guest, end) in [
+        (&off, "the guest powered off"),
+        (&again, "the guest rebooted"),
+        (&crashed, "the guest crashed"),
+        (&watchdog, "the guest's watchdog fired"),
+        (&soft, "the guest asked for a soft reset"),
+        (&suspended, "the guest suspended itself"),
+    ] {
+        let told = log.lines().filter(|line| line.contains(&format!("{end} pair=\"{}\"", guest.name)));
+        assert_eq!(told.count(), 1, "{end}");
+    }
+    probe.assert_restored();
+}
+
+#[test]
+fn a_guest_that_resets_its_machine_again_and_again_is_given_up() {
+    let probe = Before::take();
+    let daemon = Keeper::daemon(&["--restarts", "2"]);
+    let guest = Guest::new().ending(Ending::ByReset, true).with("on_reboot = \"restart\"");
+    stubctl::create_running(&guest);
+    gone(&guest);
+    let (_, log) = daemon.end();
+    assert!(log.contains("was restarted 2 times within 600 s: given up"), "{log}");
+    assert_eq!(log.matches("runs again").count(), 2, "{log}");
+    wait_for("all its words", || (guest.times_spoken() == 3).then_some(()));
+    probe.assert_restored();
+}
+
+/// A guest whose stubdomain obeys keys of dom0's.
+fn with_keys() -> Guest {
+    let cmdline = format!("{} sysrq_always_enabled", image_cmdline());
+    Guest::new().with(&format!("stubdomain_cmdline = \"{cmdline}\""))
+}
+
+fn press(stubdom: u16, key: &[u8]) {
+    let sysrq = format!("/local/domain/{stubdom}/control/sysrq");
+    Store::open().expect("xenstored").write(&sysrq, key).expect("a key");
+}
+
+#[test]
+fn the_death_of_qemu_and_of_its_stubdom_have_a_policy() {
+    let probe = Before::take();
+    let daemon = Keeper::daemon(&[]);
+    // By the kernel's own killer, which takes the largest process.
+    let killed = with_keys().with("on_device_model_death = \"restart\"");
+    let (_, stubdom) = stubctl::create_running(&killed);
+    press(stubdom, b"f");
+    daemon.says("QEMU ended: signal 9");
+    daemon.says("runs again");
+    stubctl::destroy(&killed);
+    let panicked = with_keys();
+    let (_, stubdom) = stubctl::create_running(&panicked);
+    let began = Instant::now();
+    press(stubdom, b"c");
+    gone(&panicked);
+    println!(
+        "figure: {} ms from the key that panics a stubdom to the end of its pair",
+        began.elapsed().as_millis()
+    );
+    let left = with_keys().with("on_device_model_death = \"preserve\"");
+    let (_, stubdom) = stubctl::create_running(&left);
+    press(stubdom, b"c");
+    daemon.says(&format!("is left as it is pair=\"{}\"", left.name));
+    assert_eq!(state(&left).as_deref(), Some("stubdom-dead"));
+    stubctl::destroy(&left);
+    let (_, log) = daemon.end();
+    assert_eq!(log.matches("the stubdom died (crash)").count(), 3, "{log}");
+    probe.assert_restored();
+}
+
+#[test]
+fn a_qemu_that_is_silent_loses_its_own_pair_and_delays_no_other() {
+    let probe = Before::take();
+    let daemon = Keeper::daemon(&["--ask-every", "2", "--ask-limit", "20"]);
+    let silent = Guest::new();
+    let (_, stubdom) = stubctl::create_running(&silent);
+    // It answers while it can.
+    std::thread::sleep(Duration::from_secs(6));
+    assert!(!daemon.has_said("silent"), "{}", daemon.text());
+    let began = Instant::now();
+    assert!(xl().args(["pause", &stubdom.to_string()]).status().expect("xl").success());
+    let other = ends(ShutdownReason::Poweroff, true);
+    stubctl::create_running(&other);
+    gone(&other);
+    println!("figure: {} ms to serve another pair beside a silent QEMU", began.elapsed().as_millis());
+    daemon.says("QEMU is silent");
+    let seen = began.elapsed().as_millis();
+    gone(&silent);
+    println!("figure: {seen} ms until a QEMU was taken for dead that had 20,000 ms to answer");
+    daemon.end();
+    probe.assert_restored();
+}
+
+#[test]
+fn a_daemon_that_was_killed_is_followed_by_one_that_takes_its_pairs_over() {
+    let probe = Before::take();
+    let daemon = Keeper::daemon(&[]);
+    let ended = ends(ShutdownReason::Reboot, false).with("on_reboot = \"restart\"");
+    let lives = Guest::new();
+    stubctl::create_running(&lives);
+    let figures = |daemon: &Keeper, pairs: usize| {
+        let (memory, threads, fds) = daemon.figures();
+        println!(
+            "figure: a daemon with {pairs} pairs: {memory} KiB resident, {threads} threads, {fds} descriptors"
+        );
+        fds
+    };
+    wait_for("its supervision", || listed(&lives).filter(|pair| pair["supervised"] == true));
+    figures(&daemon, 1);
+    let another = Guest::new();
+    stubctl::create_running(&another);
+    wait_for("its supervision", || listed(&another).filter(|pair| pair["supervised"] == true));
+    figures(&daemon, 2);
+    stubctl::create_running(&ended);
+    daemon.kill();
+    assert_eq!(listed(&lives).expect("it lives")["supervised"], false);
+    wait_for("the reboot of a guest that nobody looks after", || {
+        (state(&ended).as_deref() != Some("running")).then_some(())
+    });
+    let daemon = Keeper::daemon(&[]);
+    daemon.says(&format!("the guest rebooted pair=\"{}\"", ended.name));
+    wait_for("its word again", || (ended.times_spoken() == 2).then_some(()));
+    wait_for("the one that lives", || listed(&lives).filter(|pair| pair["supervised"] == true));
+    figures(&daemon, 3);
+    assert_eq!(stubctl(&["daemon"]).status, 1, "a second daemon");
+    let (status, _) = daemon.end();
+    assert_eq!(status, Some(0));
+    for guest in [&lives, &another, &ended] {
+        assert_eq!(state(guest).as_deref(), Some("running"), "the end of a daemon is not that of its pairs");
+        stubctl::destroy(guest);
+    }
+    probe.assert_restored();
+}
+
+#[test]
+fn a_domain_that_has_the_id_of_a_pairs_is_left_alone() {
+    let probe = Before::take();
+    let real = Guest::new();
+    let (guest, stubdom) = stubctl::create_running(&real);
+    // A record from before these ids were given away: the same numbers, other domains.
+    let path = |name: &str| format!("/var/lib/stubctl/{name}.json");
+    let text = fs::read_to_string(path(&real.name)).expect("a record");
+    let mut record: Value = serde_json::from_str(&text).expect("JSON");
+    let old = Guest::new();
+    record["name"] = old.name.as_str().into();
+    for role in ["guest", "stubdom"] {
+        record[role]["uuid"] = uuid::Uuid::new_v4().to_string().into();
+    }
+    let unfinished = format!(".{}.new", old.name);
+    fs::write(format!("/var/lib/stubctl/{unfinished}"), record.to_string()).expect("a record");
+    fs::rename(format!("/var/lib/stubctl/{unfinished}"), path(&old.name)).expect("a record");
+    let daemon = Keeper::daemon(&[]);
+    daemon.says(&format!("is gone pair=\"{}\"", old.name));
+    gone(&old);
+    let ctrl = Ctrl::open().expect("Xen");
+    for domid in [guest, stubdom] {
+        let info = ctrl.domain_info(DomId::new(domid)).expect("an answer").expect("it lives");
+        assert!(!info.dying && info.shutdown.is_none() && !info.paused, "{info:?}");
+    }
+    drop(ctrl);
+    assert_eq!(state(&real).as_deref(), Some("running"));
+    wait_for("its word", || real.has_spoken().then_some(()));
+    daemon.end();
+    stubctl::destroy(&real);
+    probe.assert_restored();
+}
+
+#[test]
+fn a_run_ends_with_its_guest_and_the_guest_with_a_run_that_is_told_to_end() {
+    let probe = Before::take();
+    let run = |guest: &Guest| Keeper::start(&["run", &guest.config().display().to_string()]);
+    let off = ends(ShutdownReason::Poweroff, true);
+    let (status, text) = run(&off).wait();
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("the guest powered off") && text.contains("is gone"), "{text}");
+    let crashed = ends(ShutdownReason::Crash, true).with("on_crash = \"destroy\"");
+    let (status, text) = run(&crashed).wait();
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("error[guest-crashed]"), "{text}");
+    let kept = ends(ShutdownReason::Poweroff, true).with("on_poweroff = \"preserve\"");
+    assert_eq!(run(&kept).wait().0, Some(0));
+    assert_eq!(state(&kept).as_deref(), Some("shut-down"));
+    stubctl::destroy(&kept);
+    let told = Guest::new();
+    let running = run(&told);
+    running.says("runs: guest");
+    assert_eq!(stubctl(&["run", &told.config().display().to_string()]).status, 1, "it is looked after");
+    assert_eq!(running.end().0, Some(0));
+    assert!(listed(&told).is_none());
+    let early = run(&Guest::new());
+    wait_for("its first domain", || {
+        let domains = Ctrl::open().and_then(|ctrl| ctrl.domains()).expect("the list of domains");
+        (domains.len() > 1).then_some(())
+    });
+    assert_eq!(early.end().0, Some(1), "a create that is told to end has failed, and is undone");
+    probe.assert_restored();
+}
+
+#[test]
+fn a_config_that_asks_for_acts_is_refused_where_nobody_acts() {
+    let probe = Before::take();
+    let guest = Guest::new().with("on_crash = \"restart\"").with("on_reboot = \"preserve\"");
+    let ran = stubctl::create(&guest);
+    assert_eq!(ran.status, 3, "{ran:?}");
+    let error = &ran.json()["error"];
+    assert_eq!(error["code"], "nobody-acts", "{error:#}");
+    let text = error.to_string();
+    assert!(text.contains("there to obey on_crash\"") && text.contains("stubctl daemon"), "{text}");
+    probe.assert_restored();
+}
