@@ -60,7 +60,8 @@ impl Case {
         let user_space = self.values(|start| Some(start.cpu_to_user_space?.as_secs_f64()));
         let create = self.values(|start| Some(start.wall.as_secs_f64()));
         let [rootfs, ramdisk] = self.sizes.map(|size| size.to_string());
-        let times = [median(&user_space), self.cpu_to_exec(), median(&ready), median(&create), least, most - least];
+        let times =
+            [median(&user_space), self.cpu_to_exec(), median(&ready), median(&create), least, most - least];
         let times = times.map(|time| format!("{time:.2}"));
         [self.name.clone(), rootfs, ramdisk].into_iter().chain(times).collect()
     }
