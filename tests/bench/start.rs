@@ -93,7 +93,7 @@ impl Way {
                 .with(&format!("stubdomain_kernel = \"{}/kernel\"", self.image))
                 .with(&format!("stubdomain_ramdisk = \"{}/ramdisk\"", self.image))
                 .with(&format!("stubdomain_cmdline = \"{}\"", manifest.cmdline))
-                .with(&format!("stubdomain_memory = {}", manifest.min_memory_mib)),
+                .with(&format!("stubdomain_memory = {}", manifest.memory_mib())),
         }
     }
 

@@ -62,7 +62,7 @@ fn upstreams_xl_starts_and_ends_a_guest_with_our_ramdisk_image() {
         .with(&format!("stubdomain_kernel = \"{RAMDISK_IMAGE}/kernel\""))
         .with(&format!("stubdomain_ramdisk = \"{RAMDISK_IMAGE}/ramdisk\""))
         .with(&format!("stubdomain_cmdline = \"{}\"", manifest.cmdline))
-        .with(&format!("stubdomain_memory = {}", manifest.min_memory_mib))
+        .with(&format!("stubdomain_memory = {}", manifest.memory_mib()))
         .with("vnc = 0");
     let config = guest.config().display().to_string();
     let probe = Probe::take().of_domains();

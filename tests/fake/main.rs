@@ -139,6 +139,7 @@ fn manifest() -> Manifest {
         cmdline: String::new(),
         debug_shell: false,
         min_memory_mib: 64,
+        usual_memory_mib: None,
         digests: ["kernel", "ramdisk", "rootfs.img"].map(file).into(),
         packages: std::collections::BTreeMap::new(),
         contents: Vec::new(),

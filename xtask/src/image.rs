@@ -16,6 +16,9 @@ const ROOTFS_LIMIT: u64 = 16_000_000;
 /// The most bytes that the ramdisk of Debian's kernel may have when it only leads to a root filesystem.
 const RAMDISK_LIMIT: u64 = 1_000_000;
 
+/// The most bytes that PID 1 may have.
+const INIT_LIMIT: u64 = 2_000_000;
+
 /// The kernel of a stubdomain.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Kernel {
@@ -182,23 +185,22 @@ pub(crate) fn ensure(which: Which) -> Result<PathBuf> {
             .arg(&image),
     )?;
     // Before the stamp: an image that is too large is built, and refused, again.
-    check_sizes(which, &image)?;
+    check_sizes(which, &init, &image)?;
     fs::write(stamp, key)?;
     Ok(image)
 }
 
-/// Fails if a file of the image is larger than what the project promises.
-fn check_sizes(which: Which, image: &Path) -> Result<()> {
-    let mut limits = Vec::new();
+/// Fails if PID 1 or a file of the image is larger than what the project promises.
+fn check_sizes(which: Which, init: &Path, image: &Path) -> Result<()> {
+    let mut limits = vec![(init.to_owned(), INIT_LIMIT)];
     // Debian 13's QEMU is larger; its root filesystem is only reported.
     if which.xen == Xen::V4_17 && which.format == Format::default() && !which.debug_shell {
-        limits.push(("rootfs.img", ROOTFS_LIMIT));
+        limits.push((image.join("rootfs.img"), ROOTFS_LIMIT));
     }
     if which.kernel == Kernel::Distro && which.format != Format::Ramdisk {
-        limits.push(("ramdisk", RAMDISK_LIMIT));
+        limits.push((image.join("ramdisk"), RAMDISK_LIMIT));
     }
-    for (name, limit) in limits {
-        let file = image.join(name);
+    for (file, limit) in limits {
         let size = file.metadata().with_context(|| format!("no {}", file.display()))?.len();
         ensure!(size <= limit, "{} has {size} bytes, and may have {limit}", file.display());
     }

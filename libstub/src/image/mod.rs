@@ -195,8 +195,8 @@ impl Image {
             kernel: part(manifest::KERNEL)?,
             ramdisk: optional(manifest::RAMDISK)?,
             rootfs: optional(manifest::ROOTFS)?,
+            memory: Kib::from_mib(manifest.memory_mib().into()),
             cmdline: manifest.cmdline,
-            memory: Kib::from_mib(manifest.min_memory_mib.into()),
             // A kernel that is all of the image knows Xen's own page only.
             waits_for_go: manifest.kind == Kind::Linux,
             arguments: manifest.arguments,

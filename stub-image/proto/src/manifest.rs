@@ -48,6 +48,9 @@ pub struct Manifest {
     pub debug_shell: bool,
     /// The smallest memory, in MiB, with which it was seen to serve a guest.
     pub min_memory_mib: u32,
+    /// What a create gives it if the config does not say: with the smallest it reads its own files again and again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usual_memory_mib: Option<u32>,
     /// SHA-256 of each file beside the manifest, by name.
     pub digests: BTreeMap<String, String>,
     /// The versions of the distribution's packages that files are from, by name.
@@ -137,6 +140,11 @@ impl Manifest {
         serde_json::from_slice(text)
     }
 
+    /// What a create gives it if the config does not say, in MiB.
+    pub fn memory_mib(&self) -> u32 {
+        self.usual_memory_mib.unwrap_or(self.min_memory_mib)
+    }
+
     /// Whether a toolstack that speaks `protocol` can use it on a hypervisor of release `xen`; if not, why.
     pub fn fits(&self, protocol: u32, xen: &str) -> Result<(), String> {
         if self.protocol != protocol {
@@ -166,7 +174,8 @@ mod tests {
             "cmdline": "quiet", "min_memory_mib": 64, "digests": {}, "colour": "blue",
             "contents": [{"path": "/init", "kind": "file", "size": 1, "sha256": "00", "weight": 3}]}"#;
         let manifest = Manifest::from_json(text.as_bytes()).unwrap();
-        assert_eq!(manifest.kernel_origin, None);
+        assert_eq!((&manifest.kernel_origin, manifest.memory_mib()), (&None, 64));
+        assert_eq!(Manifest { usual_memory_mib: Some(80), ..manifest.clone() }.memory_mib(), 80);
         assert_eq!((manifest.kind, manifest.arguments), (Kind::Linux, Arguments::DmArgv));
         assert_eq!(manifest.contents[0].kind, EntryKind::File { size: 1, sha256: "00".into() });
         assert_eq!(Manifest::from_json(&manifest.to_json()).unwrap(), manifest);

@@ -97,6 +97,7 @@ mod tests {
             cmdline: String::new(),
             debug_shell: false,
             min_memory_mib: 64,
+            usual_memory_mib: None,
             digests: BTreeMap::from(["kernel", "rootfs.img"].map(|name| (name.to_owned(), ABC.to_owned()))),
             packages: BTreeMap::new(),
             contents: Vec::new(),

@@ -55,6 +55,7 @@ fn flat(manifest: &Manifest) -> BTreeMap<(u8, String), String> {
         ("root filesystem", manifest.rootfs.clone()),
         ("command line", manifest.cmdline.clone()),
         ("debug shell", manifest.debug_shell.to_string()),
+        ("memory", format!("{} MiB", manifest.memory_mib())),
         ("smallest memory", format!("{} MiB", manifest.min_memory_mib)),
     ];
     let facts = facts.into_iter().map(|(name, value)| ((0, name.to_owned()), value));

@@ -51,7 +51,7 @@ fn facts(directory: &Path, manifest: &Manifest) -> Vec<Vec<String>> {
         fact("kernel", origin.unwrap_or_else(|| manifest.kernel.clone())),
         fact("root filesystem", format!("{}, {files} files", manifest.rootfs)),
         fact("command line", manifest.cmdline.clone()),
-        fact("memory", format!("{} MiB at least", manifest.min_memory_mib)),
+        fact("memory", format!("{} MiB, at least {}", manifest.memory_mib(), manifest.min_memory_mib)),
         fact("stubdom protocol", manifest.protocol.to_string()),
     ];
     if manifest.debug_shell {

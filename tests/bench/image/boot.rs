@@ -13,7 +13,7 @@ use super::account::{Start, start};
 /// What ours may take of the shell's CPU time until QEMU's exec.
 const SHARE: f64 = 0.5;
 
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 9] = [
     "image",
     "rootfs, B",
     "ramdisk, B",
@@ -21,7 +21,8 @@ const COLUMNS: [&str; 8] = [
     "CPU to exec, s",
     "CPU to ready, s",
     "create, s",
-    "spread of CPU to ready, s",
+    "least CPU to ready, s",
+    "spread of it, s",
 ];
 
 /// One way to boot a stubdomain.
@@ -59,7 +60,8 @@ impl Case {
         let user_space = self.values(|start| Some(start.cpu_to_user_space?.as_secs_f64()));
         let create = self.values(|start| Some(start.wall.as_secs_f64()));
         let [rootfs, ramdisk] = self.sizes.map(|size| size.to_string());
-        let times = [median(&user_space), self.cpu_to_exec(), median(&ready), median(&create), most - least];
+        let times =
+            [median(&user_space), self.cpu_to_exec(), median(&ready), median(&create), least, most - least];
         let times = times.map(|time| format!("{time:.2}"));
         [self.name.clone(), rootfs, ramdisk].into_iter().chain(times).collect()
     }

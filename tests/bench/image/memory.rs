@@ -24,6 +24,9 @@ const PROOFS: u32 = 3;
 /// What a stubdomain with too little memory takes at most to say so.
 const TIMEOUT: &str = "stubdomain_timeout = 90";
 
+/// How much of a failure's reason is shown.
+const REASON: usize = 160;
+
 /// The disk of a Linux guest, if the lab has one.
 const LINUX: &str = "/lab/put/guest.img";
 /// What its PID 1 says when it has written to its disk and read it back.
@@ -81,7 +84,8 @@ fn smallest(image: &Image) -> (u32, String) {
         }
         works += STEP;
     }
-    (works, format!("{fails} MiB: {}", why.replace(['|', '\n'], " ")))
+    let why: String = why.replace(['|', '\n'], " ").chars().take(REASON).collect();
+    (works, format!("{fails} MiB: {why}"))
 }
 
 /// A guest with a real operating system.
