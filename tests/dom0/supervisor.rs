@@ -136,27 +136,40 @@ fn gone(guest: &Guest) {
     wait_for("the end of the pair", || listed(guest).is_none().then_some(()));
 }
 
-/// A guest that ends for a reason, always or the first time only.
-fn ends(reason: ShutdownReason, always: bool) -> Guest {
-    Guest::new().ending(Ending::By(reason), always)
+/// A guest that ends for a reason.
+fn ends(reason: ShutdownReason) -> Guest {
+    Guest::new().ending(Ending::By(reason))
+}
+
+/// A guest that ends for a reason, in its first boot only.
+fn ends_once(reason: ShutdownReason) -> Guest {
+    Guest::new().ending_later(Ending::By(reason))
+}
+
+/// Creates a guest that ends once.
+fn create_once(guest: &Guest) -> (u16, u16) {
+    let ids = stubctl::create_running(guest);
+    wait_for("its word", || guest.has_spoken().then_some(()));
+    guest.stay();
+    ids
 }
 
 #[test]
 fn each_end_of_a_guest_has_what_its_config_says() {
     let probe = Before::take();
     let daemon = Keeper::daemon(&[]);
-    let off = ends(ShutdownReason::Poweroff, true);
-    let again = ends(ShutdownReason::Reboot, false);
-    let crashed = ends(ShutdownReason::Crash, true).with("on_crash = \"preserve\"");
-    let watchdog = ends(ShutdownReason::Watchdog, true).with("on_watchdog = \"restart\"");
-    let watchdog = watchdog.ending(Ending::By(ShutdownReason::Watchdog), false);
-    let soft = ends(ShutdownReason::SoftReset, true).with("on_soft_reset = \"destroy\"");
-    let suspended = ends(ShutdownReason::Suspend, true);
+    let off = ends(ShutdownReason::Poweroff);
+    let again = ends_once(ShutdownReason::Reboot);
+    let crashed = ends(ShutdownReason::Crash).with("on_crash = \"preserve\"");
+    let watchdog = ends_once(ShutdownReason::Watchdog).with("on_watchdog = \"restart\"");
+    let soft = ends(ShutdownReason::SoftReset).with("on_soft_reset = \"destroy\"");
+    let suspended = ends(ShutdownReason::Suspend);
     let (guest, stubdom) = stubctl::create_running(&off);
     daemon.says(&format!("is looked after pair=\"{}\" guest={guest} stubdom={stubdom}", off.name));
-    let (guest, _) = stubctl::create_running(&again);
+    let (guest, _) = create_once(&again);
     let uuid = stubctl(&["--json", "show", &again.name]).json()["uuid"].clone();
-    for guest in [&crashed, &watchdog, &soft, &suspended] {
+    create_once(&watchdog);
+    for guest in [&crashed, &soft, &suspended] {
         stubctl::create_running(guest);
     }
     gone(&off);
@@ -194,7 +207,7 @@ fn each_end_of_a_guest_has_what_its_config_says() {
 fn a_guest_that_resets_its_machine_again_and_again_is_given_up() {
     let probe = Before::take();
     let daemon = Keeper::daemon(&["--restarts", "2"]);
-    let guest = Guest::new().ending(Ending::ByReset, true).with("on_reboot = \"restart\"");
+    let guest = Guest::new().ending(Ending::ByReset).with("on_reboot = \"restart\"");
     stubctl::create_running(&guest);
     gone(&guest);
     let (_, log) = daemon.end();
@@ -257,9 +270,10 @@ fn a_qemu_that_is_silent_loses_its_own_pair_and_delays_no_other() {
     assert!(!daemon.has_said("silent"), "{}", daemon.text());
     let began = Instant::now();
     assert!(xl().args(["pause", &stubdom.to_string()]).status().expect("xl").success());
-    let other = ends(ShutdownReason::Poweroff, true);
+    let other = ends(ShutdownReason::Poweroff);
     stubctl::create_running(&other);
     gone(&other);
+    assert!(daemon.has_said(&format!("the guest powered off pair=\"{}\"", other.name)), "{}", daemon.text());
     println!("figure: {} ms to serve another pair beside a silent QEMU", began.elapsed().as_millis());
     daemon.says("QEMU is silent");
     let seen = began.elapsed().as_millis();
@@ -273,7 +287,7 @@ fn a_qemu_that_is_silent_loses_its_own_pair_and_delays_no_other() {
 fn a_daemon_that_was_killed_is_followed_by_one_that_takes_its_pairs_over() {
     let probe = Before::take();
     let daemon = Keeper::daemon(&[]);
-    let ended = ends(ShutdownReason::Reboot, false).with("on_reboot = \"restart\"");
+    let ended = ends_once(ShutdownReason::Reboot).with("on_reboot = \"restart\"");
     let lives = Guest::new();
     stubctl::create_running(&lives);
     let figures = |daemon: &Keeper, pairs: usize| {
@@ -289,7 +303,8 @@ fn a_daemon_that_was_killed_is_followed_by_one_that_takes_its_pairs_over() {
     stubctl::create_running(&another);
     wait_for("its supervision", || listed(&another).filter(|pair| pair["supervised"] == true));
     figures(&daemon, 2);
-    stubctl::create_running(&ended);
+    create_once(&ended);
+    assert_eq!(state(&ended).as_deref(), Some("running"), "it ended too early for this test");
     daemon.kill();
     assert_eq!(listed(&lives).expect("it lives")["supervised"], false);
     wait_for("the reboot of a guest that nobody looks after", || {
@@ -347,15 +362,15 @@ fn a_domain_that_has_the_id_of_a_pairs_is_left_alone() {
 fn a_run_ends_with_its_guest_and_the_guest_with_a_run_that_is_told_to_end() {
     let probe = Before::take();
     let run = |guest: &Guest| Keeper::start(&["run", &guest.config().display().to_string()]);
-    let off = ends(ShutdownReason::Poweroff, true);
+    let off = ends(ShutdownReason::Poweroff);
     let (status, text) = run(&off).wait();
     assert_eq!(status, Some(0), "{text}");
     assert!(text.contains("the guest powered off") && text.contains("is gone"), "{text}");
-    let crashed = ends(ShutdownReason::Crash, true).with("on_crash = \"destroy\"");
+    let crashed = ends(ShutdownReason::Crash).with("on_crash = \"destroy\"");
     let (status, text) = run(&crashed).wait();
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("error[guest-crashed]"), "{text}");
-    let kept = ends(ShutdownReason::Poweroff, true).with("on_poweroff = \"preserve\"");
+    let kept = ends(ShutdownReason::Poweroff).with("on_poweroff = \"preserve\"");
     assert_eq!(run(&kept).wait().0, Some(0));
     assert_eq!(state(&kept).as_deref(), Some("shut-down"));
     stubctl::destroy(&kept);

@@ -59,14 +59,36 @@ impl Guest {
         self
     }
 
-    /// The same, but it ends after its word: each time that it boots, or the first time only.
+    /// The same, but it ends after its word.
     ///
     /// # Panics
     /// When its disk cannot be written.
     #[must_use]
-    pub fn ending(self, ending: Ending, always: bool) -> Self {
-        fs::write(self.disk(), disk(&self.word, Some((ending, always)))).expect("a disk");
+    pub fn ending(self, ending: Ending) -> Self {
+        fs::write(self.disk(), disk(&self.word, Some((ending, AT_ONCE)))).expect("a disk");
         self
+    }
+
+    /// The same, but it ends ten seconds after its word: time to [`stay`](Self::stay) up from its next boot on.
+    ///
+    /// # Panics
+    /// When its disk cannot be written.
+    #[must_use]
+    pub fn ending_later(self, ending: Ending) -> Self {
+        fs::write(self.disk(), disk(&self.word, Some((ending, LATER)))).expect("a disk");
+        self
+    }
+
+    /// From its next boot on it does not end any more; it must have spoken in this one.
+    ///
+    /// # Panics
+    /// When its disk cannot be written.
+    pub fn stay(&self) {
+        use std::os::unix::fs::FileExt as _;
+        // Not by itself: what a boot sector writes is in its stubdomain's cache when that is destroyed.
+        let disk = fs::File::options().write(true).open(self.disk()).expect("a disk");
+        disk.write_all_at(&[0], ENDS as u64).expect("a disk");
+        disk.sync_all().expect("a disk");
     }
 
     /// The same under another name.
@@ -156,14 +178,17 @@ const ENDS: usize = 0x70;
 const REASON: usize = 0x74;
 const WORD: usize = 0x78;
 
+/// When it ends.
+const AT_ONCE: u8 = 1;
+const LATER: u8 = 2;
+
 /// What `build.rs` made of `guest/boot.S`.
 const BOOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/boot.bin"));
 
-/// A disk whose boot sector writes `word` to port 0xe9, which Xen shows on its console, and halts; or ends, the first
-/// time only or always.
-fn disk(word: &str, ending: Option<(Ending, bool)>) -> Vec<u8> {
+/// A disk whose boot sector writes `word` to port 0xe9, which Xen shows on its console, and halts or ends.
+fn disk(word: &str, ending: Option<(Ending, u8)>) -> Vec<u8> {
     let mut disk = BOOT.to_vec();
-    if let Some((ending, always)) = ending {
+    if let Some((ending, when)) = ending {
         let reason = match ending {
             Ending::By(ShutdownReason::Poweroff) => 0,
             Ending::By(ShutdownReason::Reboot) => 1,
@@ -174,7 +199,7 @@ fn disk(word: &str, ending: Option<(Ending, bool)>) -> Vec<u8> {
             Ending::By(ShutdownReason::Unknown(number)) => u32::from(number),
             Ending::ByReset => u32::MAX,
         };
-        disk[ENDS] = if always { 1 } else { 2 };
+        disk[ENDS] = when;
         disk[REASON..WORD].copy_from_slice(&reason.to_le_bytes());
     }
     disk.extend_from_slice(word.as_bytes());
@@ -194,7 +219,7 @@ mod tests {
     fn the_boot_sector_has_its_data_where_it_is_looked_for() {
         assert_eq!(BOOT.len(), WORD);
         assert!(BOOT[ENDS..].iter().all(|byte| *byte == 0));
-        let disk = disk("word", Some((Ending::ByReset, false)));
+        let disk = disk("word", Some((Ending::ByReset, LATER)));
         assert_eq!(disk[ENDS..WORD + 6], *b"\x02\0\0\0\xff\xff\xff\xffword\n\0");
         assert_eq!(disk[510..512], [0x55, 0xaa]);
     }

@@ -11,6 +11,20 @@
 //! A [`Supervisor`] is driven by its caller's loop, as an [`Operation`] is; it keeps nothing that is not in the journal,
 //! so that the next one goes on where it was killed. What blocks is done by a fixed number of threads, however many
 //! pairs there are: one looks, one talks to xenstored, four ask QEMUs, and each act has its own.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use libstub::{Host, HostError, Journal, Supervisor, SupervisorOptions, XenHost};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let open = || -> Result<Box<dyn Host>, HostError> { Ok(Box::new(XenHost::open()?)) };
+//! let journal = Journal::new(libstub::DIRECTORY);
+//! let supervisor = Supervisor::start(Arc::new(open), journal, SupervisorOptions::default())?;
+//! supervisor.wait(|report| println!("{report}"))?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod acts;
 mod asks;

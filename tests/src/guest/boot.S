@@ -2,7 +2,7 @@
 /*
  * A boot sector: it writes a word to port 0xe9, which Xen shows on its console, and halts or ends its domain.
  *
- * What it does is data: at 0x70 whether it ends (0 no, 1 yes, 2 this once), at 0x74 the reason as SCHEDOP_shutdown
+ * What it does is data: at 0x70 whether it ends (0 no, 1 at once, 2 after ten seconds), at 0x74 the reason as SCHEDOP_shutdown
  * takes it, or -1 for the reset port of the emulated chipset, and from 0x78 on the word.
  */
 	.code16
@@ -11,7 +11,6 @@
 start:
 	xorw	%ax, %ax
 	movw	%ax, %ds
-	movw	%ax, %es
 	movw	$(base + word - start), %si
 say:
 	lodsb
@@ -25,13 +24,15 @@ said:
 	jz	halt
 	cmpb	$2, %al
 	jne	end
-	/* Its next boot halts: this sector is written back, changed, to the disk that the BIOS left in DL. */
-	movb	$0, base + ends - start
-	movw	$0x0301, %ax
-	movw	$base, %bx
-	movw	$1, %cx
-	movb	$0, %dh
-	int	$0x13
+	/* So many ticks of the BIOS's clock later. */
+	sti
+	movl	0x46c, %ebx
+	addl	$(10 * 18), %ebx
+later:
+	hlt
+	movl	0x46c, %eax
+	cmpl	%ebx, %eax
+	jb	later
 end:
 	movl	base + reason - start, %eax
 	cmpl	$-1, %eax
