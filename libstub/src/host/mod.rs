@@ -10,6 +10,7 @@ mod disks;
 pub mod fake;
 pub(crate) mod late_store;
 mod store_thread;
+mod turns;
 mod vchan;
 mod xen;
 

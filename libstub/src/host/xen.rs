@@ -308,6 +308,7 @@ impl Xenstore for XenHost {
 }
 
 fn transact(store: &Store, batch: &Batch) -> xen_sys::Result<()> {
+    let _turn = super::turns::wait();
     for _ in 0..COMMIT_ATTEMPTS {
         let transaction = store.transaction()?;
         for op in batch.ops() {
