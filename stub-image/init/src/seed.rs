@@ -2,7 +2,7 @@
 //! Random numbers to begin with, from the toolstack.
 //!
 //! A domain without devices has no source of them. Its kernel would make its own out of the jitter of its timer when
-//! QEMU first asks: one to three seconds of CPU time at each start.
+//! QEMU first asks, and spend CPU time on it at each start.
 
 use proto::keys::{SEED, name};
 
