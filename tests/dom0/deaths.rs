@@ -5,6 +5,7 @@ use std::process::{Child, Command};
 
 use stub_tests::guest::{Guest, image_cmdline};
 use stub_tests::probe::Probe;
+use stub_tests::program::Program;
 use stub_tests::stubctl::{self, stubctl};
 use stub_tests::wait_for;
 use xen_sys::{Access as _, Ctrl, DomId, DomainInfo, DomainKind, ShutdownReason, Store};
@@ -60,9 +61,8 @@ fn the_exit_of_qemu_powers_its_stubdom_off() {
 #[test]
 fn a_qemu_that_is_killed_crashes_its_stubdom() {
     let probe = Probe::take();
-    // A secret without end: the stubdomain's kernel runs out of memory and takes QEMU.
-    let line = "device_model_args_hvm = [ \"-object\", \"secret,id=s,file=/dev/zero\" ]";
-    let guest = Guest::new().with(line).with("stubdomain_memory = 96");
+    let directory = tempfile::tempdir().expect("a directory");
+    let guest = Program::Segfault.guest(directory.path());
     let mut create = Create::start(&guest);
     booted();
     create.signal("-STOP");
@@ -71,6 +71,7 @@ fn a_qemu_that_is_killed_crashes_its_stubdom() {
     });
     create.signal("-CONT");
     assert_eq!(create.status(), Some(1));
+    drop((guest, directory));
     probe.assert_restored();
 }
 

@@ -87,14 +87,6 @@ fn an_argument_that_qemu_refuses_is_named() {
 }
 
 #[test]
-fn a_qemu_that_is_killed_is_named() {
-    // A secret without end: the stubdomain's kernel runs out of memory and takes QEMU.
-    let line = "device_model_args_hvm = [ \"-object\", \"secret,id=s,file=/dev/zero\" ]";
-    let error = fails(&Guest::new().with(line).with("stubdomain_memory = 96"));
-    says(&error, "signal 9");
-}
-
-#[test]
 fn a_stubdom_that_panics_is_named_with_its_last_words() {
     // Without its ramdisk's init the kernel has nothing to run.
     let cmdline = format!("{} rdinit=/nothing", image_cmdline());

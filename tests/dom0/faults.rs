@@ -14,9 +14,6 @@ use stub_tests::stepper::Stepper;
 use stub_tests::stubctl::{self, Ran, stubctl};
 use xen_sys::Ctrl;
 
-/// The image whose root filesystem is in its ramdisk.
-const RAMDISK_IMAGE: &str = "/lab/put/image-ramdisk";
-
 fn error_of(ran: &Ran, status: i32) -> Value {
     println!("{}", ran.stdout);
     assert_eq!(ran.status, status, "{ran:?}");
@@ -33,11 +30,7 @@ fn says(error: &Value, text: &str) {
 fn with_program(program: Program, timeout: u32) -> Value {
     let probe = Probe::take();
     let directory = tempfile::tempdir().expect("a directory");
-    let ramdisk = program.ramdisk(Path::new(RAMDISK_IMAGE), directory.path());
-    let guest = Guest::new()
-        .with(&format!("stubdomain_image = \"{RAMDISK_IMAGE}\""))
-        .with(&format!("stubdomain_ramdisk = \"{}\"", ramdisk.display()))
-        .with(&format!("stubdomain_timeout = {timeout}"));
+    let guest = program.guest(directory.path()).with(&format!("stubdomain_timeout = {timeout}"));
     let error = error_of(&stubctl::create(&guest), 1);
     drop((guest, directory));
     probe.assert_restored();

@@ -9,13 +9,11 @@ use serde_json::json;
 use stub_tests::guest::{Guest, image};
 use stub_tests::kernel::ready_image;
 use stub_tests::probe::Probe;
+use stub_tests::program::RAMDISK_IMAGE;
 use stub_tests::stubctl::{self, stubctl};
 use stub_tests::tools::{must, run};
 use stub_tests::{shell, wait_for};
 use xen_sys::{Access as _, Store};
-
-/// The image whose root filesystem is in its ramdisk, as `xl` needs it.
-const RAMDISK_IMAGE: &str = "/lab/put/image-ramdisk";
 
 /// The nodes that a stubdomain and its toolstack have in its directory.
 fn report(guest: u16, stubdom: u16) -> Vec<String> {

@@ -5,6 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::guest::Guest;
+
+/// The image in the lab whose root filesystem is in its ramdisk.
+pub const RAMDISK_IMAGE: &str = "/lab/put/image-ramdisk";
 /// Where images have QEMU.
 const QEMU: &str = "usr/libexec/xen-qemu-system-i386";
 /// Where a static program is loaded.
@@ -55,6 +59,17 @@ impl Program {
         file.extend([0, BASE, BASE, size, size, 4096].into_iter().flat_map(u64::to_le_bytes));
         file.extend_from_slice(self.code());
         file
+    }
+
+    /// A guest whose stubdomain has this program in QEMU's place, and its files in `directory`.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn guest(self, directory: &Path) -> Guest {
+        let ramdisk = self.ramdisk(Path::new(RAMDISK_IMAGE), directory);
+        Guest::new()
+            .with(&format!("stubdomain_image = \"{RAMDISK_IMAGE}\""))
+            .with(&format!("stubdomain_ramdisk = \"{}\"", ramdisk.display()))
     }
 
     /// A copy of the image in `image`, which is all ramdisk, with this program in QEMU's place; in `directory`.

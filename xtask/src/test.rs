@@ -24,7 +24,7 @@ const DEADLINE: u64 = 2400;
 const THOROUGH_DEADLINE: u64 = 36_000;
 
 /// The tests that need an image which is all ramdisk: for another toolstack, or to be changed.
-const WITH_RAMDISK: [&str; 2] = ["foreign::", "faults::"];
+const WITH_RAMDISK: [&str; 3] = ["foreign::", "faults::", "deaths::"];
 
 /// The tests of a shell on the stubdomain's console.
 const WITH_SHELL: [&str; 1] = ["shell::"];
