@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const DIRECTORY: &str = "/run/xenstored";
 
 /// How long a turn is waited for. Without one all is right as well, and only slower.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Waits for a turn, which lasts until the file is dropped.

@@ -271,6 +271,8 @@ impl Xenstore for XenHost {
         let first = batch.ops().first().map(|op| op.path().to_owned());
         let call = || format!("transaction from {} on", first.clone().unwrap_or_default());
         let ops = batch.clone();
+        // Not on the store's thread: who waits for others does not wait for xenstored.
+        let _turn = super::turns::wait();
         self.store.request(call, move |store| transact(store, &ops))
     }
 
@@ -308,7 +310,6 @@ impl Xenstore for XenHost {
 }
 
 fn transact(store: &Store, batch: &Batch) -> xen_sys::Result<()> {
-    let _turn = super::turns::wait();
     for _ in 0..COMMIT_ATTEMPTS {
         let transaction = store.transaction()?;
         for op in batch.ops() {
