@@ -108,7 +108,8 @@ fn a_shell_that_knows_xens_own_page_only_is_served_in_its_order() {
     wait_for("the boot sector's word on Xen's console", || guest.has_spoken().then_some(()));
     let domid = |key: &str| created[key].as_u64().and_then(|id| u16::try_from(id).ok()).expect("a domain id");
     let nodes = report(domid("guest"), domid("stubdom"));
-    let own: Vec<&String> = nodes.iter().filter(|name| name.starts_with("stub/")).collect();
+    let mut own: Vec<&String> = nodes.iter().filter(|name| name.starts_with("stub/")).collect();
+    own.sort();
     assert_eq!(own, ["stub/go", "stub/seed"], "only the toolstack writes such keys here");
     let pair = stubctl(&["--json", "show", &guest.name]).json();
     assert_eq!((&pair["report"]["stage"], &pair["report"]["state"]), (&json!(null), &json!("running")));
