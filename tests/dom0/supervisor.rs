@@ -103,6 +103,9 @@ fn each_end_of_a_guest_has_what_its_config_says() {
     }
     let pair = listed(&again).expect("it runs");
     assert!(pair["uuid"] == uuid && pair["guest"] != guest, "{pair:#}");
+    for kept in [&crashed, &suspended] {
+        daemon.says(&format!("is left as it is pair=\"{}\"", kept.name));
+    }
     assert_eq!(state(&crashed).as_deref(), Some("crashed"));
     assert_eq!(state(&suspended).as_deref(), Some("shut-down"));
     for kept in [&again, &crashed, &watchdog, &suspended] {
@@ -301,11 +304,9 @@ fn a_run_ends_with_its_guest_and_the_guest_with_a_run_that_is_told_to_end() {
     assert_eq!(stubctl(&["run", &told.config().display().to_string()]).status, 1, "it is looked after");
     assert_eq!(running.end().0, Some(0));
     assert!(listed(&told).is_none());
-    let early = run(&Guest::new());
-    wait_for("its first domain", || {
-        let domains = Ctrl::open().and_then(|ctrl| ctrl.domains()).expect("the list of domains");
-        (domains.len() > 1).then_some(())
-    });
+    let guest = Guest::new();
+    let early = run(&guest);
+    wait_for("its record", || listed(&guest));
     assert_eq!(early.end().0, Some(1), "a create that is told to end has failed, and is undone");
     probe.assert_restored();
 }
