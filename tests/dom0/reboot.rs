@@ -18,7 +18,7 @@ mod before {
     use xen_sys::Ctrl;
 
     /// Less than the limits of a request and of a release.
-    const IN_VAIN: Duration = Duration::from_secs(15);
+    const IN_VAIN: Duration = Duration::from_secs(60);
 
     fn pages() -> u64 {
         let memory = Ctrl::open().and_then(|ctrl| ctrl.phys_info()).expect("Xen's memory");

@@ -136,6 +136,7 @@ fn update() {
 }
 
 #[test]
+#[ignore = "Debian's xenstored was not yet seen to take the update"]
 fn a_live_update_of_xenstored_disturbs_no_create_and_no_destroy() {
     let probe = Probe::take();
     let guest = Guest::new();
