@@ -164,5 +164,6 @@ fn many_creates_at_once_all_end_in_a_running_guest() {
     assert_eq!(pairs.len(), guests.len());
     assert!(pairs.iter().all(|pair| pair["state"] == "running"), "{list}");
     assert!(left.is_empty(), "{left:#?}");
-    probe.assert_restored();
+    // dom0's table of event channels grows by pages that Xen keeps.
+    probe.assert_restored_but_for_pages(4);
 }
