@@ -8,6 +8,7 @@ mod output;
 mod report;
 mod run;
 mod schema;
+mod timeline;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -2,6 +2,7 @@
 //! What is logged of a real create and destroy, for people and for programs.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
@@ -27,8 +28,18 @@ fn run(args: &[&str]) -> Ran {
 fn every_call_is_logged_with_its_stage_and_the_domains_it_is_about() {
     let probe = Probe::take();
     let guest = Guest::new();
-    let ran = run(&["--json", "create", &guest.config().display().to_string()]);
+    let config = guest.config().display().to_string();
+    let directory = tempfile::tempdir().expect("a directory");
+    let drawing = directory.path().join("create.svg");
+    let ran = run(&["--json", "create", "--timeline", &drawing.display().to_string(), &config]);
     let pair = ran.json();
+    let drawing = fs::read_to_string(drawing).expect("a drawing");
+    let told = pair["timeline"].as_array().expect("a timeline").len();
+    // All milestones but the stubdomain's own word that it is ready, which nothing waits for.
+    assert!([told, told - 1].contains(&drawing.matches("<rect").count()), "{pair:#} is not in {drawing}");
+    for stage in ["unpause of the guest", "kernel, ", "QEMU's start"] {
+        assert!(drawing.contains(stage), "no {stage} in {drawing}");
+    }
     let mut stages = BTreeSet::new();
     for event in logged(&ran) {
         if event["target"] != "libstub::call" {
@@ -51,6 +62,17 @@ fn every_call_is_logged_with_its_stage_and_the_domains_it_is_about() {
     assert!(!calls.is_empty());
     let inside = |event: &&Value| event["span"]["guest"] == pair["guest"];
     assert!(calls.iter().all(inside), "a call outside of the teardown's span: {calls:#?}");
+    probe.assert_restored();
+}
+
+#[test]
+fn a_drawing_that_cannot_be_written_is_told_before_anything_is_made() {
+    let probe = Probe::take();
+    let config = Guest::new().config();
+    let ran =
+        stubctl::stubctl(&["create", "--timeline", "/nowhere/create.svg", &config.display().to_string()]);
+    assert_eq!(ran.status, 2, "{ran:?}");
+    assert!(ran.stderr.contains("error[output-unwritable]: /nowhere/create.svg"), "{ran:?}");
     probe.assert_restored();
 }
 

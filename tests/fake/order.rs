@@ -51,6 +51,7 @@ fn a_create_tells_its_milestones_in_their_order() {
     let shells = format!("shells created: guest {}, stubdom {}", pair.guest, pair.stubdom);
     let wanted = [
         "the remains of an earlier pair are removed",
+        "checked",
         &shells,
         "stubdom built",
         "stubdom unpaused",

@@ -73,6 +73,8 @@ pub struct Event {
 /// What can happen during a create.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Milestone {
+    /// Config, host, image, disks and memory are as they must be; nothing is made yet.
+    Checked,
     /// What was left of an earlier pair of the name is removed.
     Reaped,
     /// Guest and stubdomain exist, empty and paused.
@@ -104,6 +106,7 @@ impl fmt::Display for Milestone {
             Self::ShellsCreated { guest, stubdom } => {
                 write!(f, "shells created: guest {guest}, stubdom {stubdom}")
             }
+            Self::Checked => f.write_str("checked"),
             Self::Reaped => f.write_str("the remains of an earlier pair are removed"),
             Self::StubdomBuilt => f.write_str("stubdom built"),
             Self::StubdomUnpaused => f.write_str("stubdom unpaused"),

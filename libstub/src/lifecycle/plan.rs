@@ -141,7 +141,9 @@ fn check_file(path: &Path) -> Result<(), ImageError> {
 
 fn check_names(host: &dyn Host, config: &GuestConfig, uuid: Uuid) -> Result<(), Cause> {
     let names = [config.name.as_str(), &config.name.stubdom()];
-    for info in host.domains()?.into_iter().filter(|info| info.domid != DomId::DOM0) {
+    // dom0 among them: its name is taken as well, and a xenstored that does not answer is found out here, before there
+    // are domains.
+    for info in host.domains()? {
         let name = host.read(&format!("{}/name", keys::home(info.domid.get())))?;
         if name.is_some_and(|name| names.iter().any(|own| own.as_bytes() == name)) {
             return Err(Cause::NameTaken { by: info.domid });

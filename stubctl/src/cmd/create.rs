@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! `stubctl create`: starts a pair, or tells what it would do.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use comfy_table::Cell;
@@ -13,6 +15,7 @@ use crate::output::{self, note, or_dash, say};
 use crate::report::Failure;
 use crate::run::Loop;
 use crate::schema::{Created, DryRun};
+use crate::timeline;
 
 /// What to create.
 #[derive(Debug, clap::Args)]
@@ -46,6 +49,9 @@ pub(crate) struct Create {
     /// Tell what happens, each with its time
     #[arg(long)]
     timings: bool,
+    /// Draw what happens, each with its time, into this file as SVG
+    #[arg(long, value_name = "FILE")]
+    timeline: Option<PathBuf>,
     /// Wait this long for a xenstored that is started late
     #[arg(long, value_name = "SECONDS", value_parser = crate::seconds)]
     wait: Option<Duration>,
@@ -69,6 +75,8 @@ pub(crate) fn create(journal: Journal, create: &Create, as_json: bool) -> Result
         return Ok(());
     }
     let name = config.name.clone();
+    // A file that cannot be written is no reason to have started a guest.
+    let drawing = create.timeline.as_deref().map(Drawing::open).transpose()?;
     let mut event_loop = Loop::new().map_err(|error| Failure::internal(&error))?;
     let operation =
         libstub::create(Box::new(host), journal, config).map_err(|error| Failure::internal(&error))?;
@@ -79,13 +87,37 @@ pub(crate) fn create(journal: Journal, create: &Create, as_json: bool) -> Result
         }
         events.push(event);
     };
-    let pair = event_loop.run(operation, tell).map_err(|error| Failure::interrupted(&error, &name))??;
+    let result = event_loop.run(operation, tell).map_err(|error| Failure::interrupted(&error, &name));
+    if let Some(drawing) = drawing {
+        drawing.write(&timeline::draw(&name, &events));
+    }
+    let pair = result??;
     if as_json {
         output::json(&Created::new(&pair, &events));
     } else {
         say(format_args!("{} runs: guest {}, stubdom {}", pair.name, pair.guest, pair.stubdom));
     }
     Ok(())
+}
+
+/// Where the timeline goes.
+struct Drawing<'a> {
+    file: fs::File,
+    path: &'a Path,
+}
+
+impl<'a> Drawing<'a> {
+    fn open(path: &'a Path) -> Result<Self, Failure> {
+        let file = fs::File::create(path).map_err(|error| Failure::unwritable(path, &error))?;
+        Ok(Self { file, path })
+    }
+
+    /// The guest's fate does not hang on it.
+    fn write(mut self, text: &str) {
+        if let Err(error) = self.file.write_all(text.as_bytes()) {
+            note(format_args!("warning: the timeline is not in {}: {error}", self.path.display()));
+        }
+    }
 }
 
 /// What cannot be used is the create's to tell.

@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use libstub::config::{Fault, Severity};
@@ -57,6 +58,13 @@ impl Failure {
     fn remedy(mut self, text: impl Into<String>) -> Self {
         self.details.remedy = Some(text.into());
         self
+    }
+
+    /// A file that the command was told to write cannot be written.
+    pub(crate) fn unwritable(path: &Path, error: &std::io::Error) -> Self {
+        let what = format!("{} cannot be written", path.display());
+        let causes = vec![error.to_string()];
+        Self { status: Status::Usage, code: Code::OutputUnwritable, what, causes, details: Box::default() }
     }
 
     /// What was given as a guest's name is none.

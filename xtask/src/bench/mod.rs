@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Measurements in one dom0, ours against upstream's: each is a program of `tests/bench/`, and its report a table.
 
+mod bars;
 mod report;
 
 use std::path::PathBuf;
@@ -26,9 +27,14 @@ enum Bench {
     Faults,
     /// Images: CPU and wall time of their boot by kernel and format, against a shell as PID 1; the smallest memory
     Image,
-    /// Starts and ends of guests: wall time, CPU, forks, memory
+    /// Starts and ends of guests: wall time, CPU, calls, memory; alone, and many at once
     Start,
+    /// What of it has a goal, and no more: fails when one is missed
+    Gate,
 }
+
+/// The parts of [`Bench::Start`] that have goals.
+const GATE: &str = "same,best,at-once-10,processes,many";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -37,16 +43,13 @@ pub(crate) struct Args {
     bench: Bench,
     #[command(flatten)]
     which: Which,
-    /// Memory of the emulated machine; dom0 has 1 GiB of it
-    #[arg(long, default_value = "4G")]
-    mem: String,
+    /// Memory of the emulated machine; dom0 has 1 GiB of it, and what many guests need is the default
+    #[arg(long)]
+    mem: Option<String>,
     /// How often each thing is measured
     #[arg(long)]
     rounds: Option<u32>,
-    /// How many guests are started at once
-    #[arg(long)]
-    at_once: Option<u32>,
-    /// Only this part of the measurement, if it has several
+    /// Only these parts of the measurement, with commas between, if it has several
     #[arg(long)]
     only: Option<String>,
 }
@@ -56,6 +59,18 @@ impl Bench {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
+    /// The program of `tests/bench/` that measures it.
+    fn program(self) -> String {
+        if self == Self::Gate { Self::Start.name() } else { self.name() }
+    }
+
+    fn memory(self) -> &'static str {
+        match self {
+            Self::Faults | Self::Image => "4G",
+            Self::Start | Self::Gate => "8G",
+        }
+    }
+
     /// What it needs in dom0 beside the image of the lab, by the names its program knows.
     fn needs(self, which: Which) -> Result<Vec<(String, PathBuf)>> {
         let images = match self {
@@ -63,7 +78,7 @@ impl Bench {
             Self::Image => {
                 which.of_every_kind().map(|(kind, which)| (format!("image-{kind}"), which)).collect()
             }
-            Self::Start => vec![
+            Self::Start | Self::Gate => vec![
                 ("image-ramdisk".to_owned(), which.as_ramdisk()),
                 ("image-minimal-ramdisk".to_owned(), which.as_minimal().as_ramdisk()),
                 ("image-minimal".to_owned(), which.as_minimal()),
@@ -81,10 +96,11 @@ impl Bench {
 /// The chore.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     packages::ensure(&[packages::BUILD, packages::LAB, packages::IMAGE])?;
-    let (name, xen) = (args.bench.name(), args.which.xen);
-    let built = build::benches(xen, &name)?;
-    let program = built.first().with_context(|| format!("there is no tests/bench/{name}.rs"))?;
-    let mut lab = Lab::new(&format!("bench-{name}"), xen, &args.mem, DEADLINE);
+    let (name, program, xen) = (args.bench.name(), args.bench.program(), args.which.xen);
+    let built = build::benches(xen, &program)?;
+    let program = built.first().with_context(|| format!("there is no bench {program} in tests/bench"))?;
+    let memory = args.mem.as_deref().unwrap_or(args.bench.memory());
+    let mut lab = Lab::new(&format!("bench-{name}"), xen, memory, DEADLINE);
     lab.install(&build::release(xen)?, &image::ensure(args.which)?);
     lab.put_as(&program.path, "bench");
     for (name, path) in args.bench.needs(args.which)? {
@@ -92,8 +108,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let setting =
         |name: &str, value: Option<u32>| value.map(|value| format!("{name}={value} ")).unwrap_or_default();
-    let mut settings = setting("ROUNDS", args.rounds) + &setting("AT_ONCE", args.at_once);
-    if let Some(only) = &args.only {
+    let mut settings = setting("ROUNDS", args.rounds);
+    let only = args.only.as_deref().or((args.bench == Bench::Gate).then_some(GATE));
+    if let Some(only) = only {
         settings += &format!("ONLY={} ", quoted(only));
     }
     let mut reported = None;

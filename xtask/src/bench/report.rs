@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::bars;
 use crate::image::Which;
 use crate::workspace;
 
@@ -17,7 +18,11 @@ pub(super) fn publish(name: &str, which: Which, report: &str) -> Result<()> {
     report["about"] = about(which);
     let directory = workspace().join("target/bench");
     fs::create_dir_all(&directory)?;
-    let page = page(&report);
+    let mut page = page(&report);
+    if let Some(drawing) = bars::draw(&report) {
+        fs::write(directory.join(format!("{name}.svg")), drawing)?;
+        let _ = write!(page, "\n![The same as a drawing]({name}.svg)\n");
+    }
     fs::write(directory.join(format!("{name}.json")), format!("{report:#}\n"))?;
     fs::write(directory.join(format!("{name}.md")), &page)?;
     println!("{page}\n{}", directory.join(format!("{name}.md")).display());

@@ -1,21 +1,59 @@
 # Runs every test of every binary in a process of its own, so that none can spoil another; FILTER chooses by name. Then,
 # page by page, the commands that the documentation shows.
-passed=0 failed=0
+passed=0 failed=0 again=0
 export RUST_BACKTRACE=1
 limit=600
+XEN_LOG=/var/log/xen/console/hypervisor.log
 [ -z "$THOROUGH" ] || limit=20000
 
-# Tells how a test went: its name, its exit status; its output is in /run/test.log.
-tell() {
+# Runs a command with its output in /run/test.log; gives its status.
+try() {
+    start=$(date +%s%N) said=$(stat -c %s $XEN_LOG)
+    "$@" >/run/test.log 2>&1 </dev/null
+}
+
+# What Xen said since; its long answers to the probe's questions apart.
+xen_said() {
+    tail -c +$((said + 1)) $XEN_LOG | grep -a 'crash\|riple fault\|hutdown\|offline\|d[0-9]*v[0-9]' | tail -n 20
+}
+
+# Whether the emulated processor lost a guest: it triple-faults where it should return to Xen, whatever the toolstack.
+lost_a_guest() {
+    xen_said | grep -q 'Triple fault\|all CPUs offline'
+}
+
+# Ends the pairs that are there, so that what follows is not spoilt; fails if there were any.
+end_pairs() {
+    pairs=$(stubctl list | awk 'NR > 1 { print $1 }')
+    for pair in $pairs; do
+        echo "the guest $pair is left behind"
+        stubctl destroy "$pair" 2>&1
+    done
+    [ -z "$pairs" ]
+}
+
+# Runs what its name says, and tells how it went. What failed while the emulator lost a guest is run once more.
+run() {
+    name=$1
+    shift
+    try "$@"
+    status=$?
+    if [ $status -ne 0 ] && lost_a_guest; then
+        echo "test $name ... AGAIN: the emulator lost a guest"
+        (cat /run/test.log && xen_said && end_pairs) | sed 's/^/     /'
+        again=$((again + 1))
+        try "$@"
+        status=$?
+    fi
     took=$(awk "BEGIN { print ($(date +%s%N) - $start) / 1e9 }")
-    if [ "$2" -eq 0 ]; then
+    if [ $status -eq 0 ]; then
         passed=$((passed + 1))
-        printf 'test %s ... ok (%.1f s)\n' "$1" "$took"
+        printf 'test %s ... ok (%.1f s)\n' "$name" "$took"
         grep -a '^(XEN)\|^(d[0-9]\|^figure:' /run/test.log | sed 's/^/     /'
     else
         failed=$((failed + 1))
-        printf 'test %s ... FAILED with status %d (%.1f s)\n' "$1" "$2" "$took"
-        sed 's/^/     /' /run/test.log
+        printf 'test %s ... FAILED with status %d (%.1f s)\n' "$name" "$status" "$took"
+        (cat /run/test.log && xen_said && end_pairs) | sed 's/^/     /'
     fi
 }
 
@@ -24,22 +62,20 @@ list() {
     "$1" --list --format terse 2>/dev/null | sed -n 's/: test$//p'
 }
 
-# Runs one of them.
-run() {
-    start=$(date +%s%N)
-    timeout -k 5 $limit "$1" --exact "$2" --nocapture >/run/test.log 2>&1
-    tell "${1##*/}::$2" $?
+# Runs one of them, in a process of its own.
+one() {
+    run "${1##*/}::$2" timeout -k 5 $limit "$1" --exact "$2" --nocapture
 }
 
 # Runs the tests of one half of those that need a reboot in their middle.
 half() {
     for name in $(list $DOM0); do
-        case "$name" in reboot::"$1"::*) run $DOM0 "$name" ;; esac
+        case "$name" in reboot::"$1"::*) one $DOM0 "$name" ;; esac
     done
 }
 
 finish() {
-    echo "$passed passed, $failed failed"
+    echo "$passed passed, $failed failed, $again run again because the emulator lost a guest"
     [ $failed -eq 0 ] && [ $passed -gt 0 ]
     exit
 }
@@ -56,34 +92,30 @@ fi
 
 for binary in /lab/put/tests/*; do
     for name in $(list "$binary"); do
-        case "$name" in reboot::*) continue ;; *"$FILTER"*) run "$binary" "$name" ;; esac
+        case "$name" in reboot::*) continue ;; *"$FILTER"*) one "$binary" "$name" ;; esac
     done
 done
 
-# Fails if the page left pairs behind, and takes them away for the next one.
-leftovers() {
-    pairs=$(stubctl list | awk 'NR > 1 { print $1 }')
-    for pair in $pairs; do
-        echo "the page leaves the guest $pair behind"
-        stubctl destroy "$pair"
-    done >>/run/test.log
-    [ -z "$pairs" ]
+# Does what a page says; it must come to its end, and leave no pair behind.
+# shellcheck disable=SC2317 # called by its name
+page() {
+    timeout -k 5 900 bash "/lab/put/docs/$1.sh" >/run/page.log 2>&1
+    result=$?
+    cat /run/page.log
+    [ "$(tail -n 1 /run/page.log)" = "docs: the page is done" ] || [ "$result" -ne 0 ] || result=125
+    end_pairs || [ "$result" -ne 0 ] || result=126
+    return "$result"
 }
 
 while read -r page; do
-    start=$(date +%s%N)
-    timeout -k 5 900 bash "/lab/put/docs/$page.sh" >/run/test.log 2>&1 </dev/null
-    status=$?
-    [ $status -ne 0 ] || [ "$(tail -n 1 /run/test.log)" = "docs: the page is done" ] || status=125
-    leftovers || [ $status -ne 0 ] || status=126
-    tell "docs::$page" $status
+    run "docs::$page" page "$page"
 done </lab/put/docs/pages
 
 # The last tests ruin dom0: their second half runs when it was booted again.
 case "$(list $DOM0 | grep '^reboot::' | tr '\n' ' ')" in
 *"$FILTER"*)
     half before
-    printf 'passed=%d failed=%d\n' "$passed" "$failed" >$COUNTS
+    printf 'passed=%d failed=%d again=%d\n' "$passed" "$failed" "$again" >$COUNTS
     sync
     echo b >/proc/sysrq-trigger
     sleep 60

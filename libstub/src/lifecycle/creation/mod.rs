@@ -114,6 +114,7 @@ impl Creation {
         if !self.left.undone.is_empty() {
             tell(Milestone::Reaped);
         }
+        tell(Milestone::Checked);
         let waits_for_go = plan.image.waits_for_go;
         let pieces = self.stage(CreateStage::Shells, |this| this.shells(plan, disks))?;
         let Pieces { guest, stubdom, .. } = pieces;
