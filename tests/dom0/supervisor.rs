@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Pairs that are looked after, on a real Xen: what becomes of each end, and of the one who looks.
 
-mod keeper;
-
 use std::fs;
 use std::time::{Duration, Instant};
 
-use keeper::Keeper;
 use serde_json::Value;
 use stub_tests::guest::{Ending, Guest, image_cmdline, xl};
+use stub_tests::keeper::Keeper;
 use stub_tests::probe::Probe;
 use stub_tests::stubctl::{self, stubctl};
 use stub_tests::wait_for;

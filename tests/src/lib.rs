@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod guest;
+pub mod keeper;
 pub mod kernel;
 pub mod probe;
 pub mod program;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Many pairs in one dom0: what one more costs when there are many, and what each leaves in dom0.
 
-use std::process::{Child, Command};
 use std::time::Instant;
 
 use stub_tests::guest::Guest;
+use stub_tests::keeper::Keeper;
 use stub_tests::report::{Report, median};
 use stub_tests::{stubctl, wait_for};
 use xen_sys::Ctrl;
@@ -26,26 +26,10 @@ fn small() -> Guest {
     OURS.guest().with(&format!("stubdomain_memory = {STUBDOM_MIB}")).with(&format!("memory = {GUEST_MIB}"))
 }
 
-/// A daemon that ends with this.
-struct Daemon(Child);
-
-impl Daemon {
-    fn start() -> Self {
-        Self(Command::new("stubctl").arg("daemon").spawn().expect("stubctl in PATH"))
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// dom0's processes with a daemon that looks after some pairs.
 pub(crate) fn processes(ctrl: &Ctrl, report: &mut Report) {
     let before = Reading::take(ctrl);
-    let daemon = Daemon::start();
+    let daemon = Keeper::daemon(&[]);
     let guests: Vec<Guest> = (0..WATCHED).map(|_| small()).collect();
     for guest in &guests {
         stubctl::create_running(guest);
@@ -65,10 +49,10 @@ pub(crate) fn processes(ctrl: &Ctrl, report: &mut Report) {
          kernel."
     ));
     report.goal("processes in dom0 per pair, MiB", per_pair, 1.0);
-    drop(daemon);
     for guest in &guests {
         stubctl::destroy(guest);
     }
+    daemon.end();
 }
 
 /// Pairs until there are many.
