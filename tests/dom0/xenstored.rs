@@ -136,18 +136,19 @@ fn update() {
 }
 
 #[test]
-#[ignore = "Debian's xenstored was not yet seen to take the update"]
 fn a_live_update_of_xenstored_disturbs_no_create_and_no_destroy() {
     let probe = Probe::take();
     let guest = Guest::new();
     let config = guest.config().display().to_string();
     for at in CREATE {
-        let (run, last) = Stepper::stop_at(&["create", &config], at);
+        let (run, last) = Stepper::stop_at(&["--json", "create", &config], at);
         update();
-        assert!(run.finish().success(), "a create at point {at}, after {last}, failed");
-        let (run, last) = Stepper::stop_at(&["destroy", &guest.name], 3);
+        let created = run.end();
+        assert_eq!(created.status, 0, "a create at point {at}, after {last}: {}", created.stdout);
+        let (run, last) = Stepper::stop_at(&["--json", "destroy", &guest.name], 3);
         update();
-        assert!(run.finish().success(), "a destroy after {last} failed");
+        let destroyed = run.end();
+        assert_eq!(destroyed.status, 0, "a destroy after {last}: {}", destroyed.stdout);
         probe.assert_restored();
     }
 }

@@ -8,6 +8,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -16,6 +17,9 @@ use crate::wait_for;
 
 /// How many messages a socket takes that is made from now on, beside the one that is always taken.
 const QUEUE: &str = "/proc/sys/net/unix/max_dgram_qlen";
+
+/// How often it is looked whether the process has ended.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What it says on its standard output.
 const OUTPUT: &str = "out";
@@ -44,7 +48,7 @@ impl Stepper {
         let log = UnixDatagram::bind(&path).expect("a socket");
         let sender = UnixDatagram::unbound().expect("a socket");
         sender.connect(&path).expect("connected");
-        log.set_nonblocking(true).expect("non-blocking");
+        log.set_read_timeout(Some(LOOK)).expect("a timeout");
         let child = Command::new("stubctl")
             .args(["-vv", "--log-format", "json"])
             .args(args)

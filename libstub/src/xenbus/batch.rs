@@ -51,6 +51,8 @@ impl Op {
 /// Who may do what with a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
+    /// dom0's own.
+    Hidden,
     /// dom0's own, readable by a domain.
     Readable(DomId),
     /// A domain's own.
@@ -64,6 +66,7 @@ impl Access {
         let owner = |domid| Permission { domid, access: PermissionAccess::None };
         let reader = |domid| Permission { domid, access: PermissionAccess::Read };
         match self {
+            Self::Hidden => vec![owner(DomId::DOM0)],
             Self::Readable(domid) => vec![owner(DomId::DOM0), reader(domid)],
             Self::Own(domid) => vec![owner(domid)],
             Self::Shared(domid, other) => vec![owner(domid), reader(other)],

@@ -10,7 +10,7 @@ mod vbd;
 
 pub use batch::{Batch, Op};
 pub(crate) use mark::{Mark, Role};
-pub(crate) use nodes::{Stubdom, connect, qemu_release, shell, target};
+pub(crate) use nodes::{Domain, Stubdom, connect, qemu_release, served_by, shell, target};
 pub(crate) use vbd::{Vbd, VbdMark, state_in_words};
 
 /// Fires when a domain dies or is gone.
@@ -31,9 +31,6 @@ mod tests {
     use crate::config::{DiskMode, Name, Vdev};
     use crate::host::{Built, Ring};
     use crate::qemu_args::QemuArgs;
-
-    /// The reviewed nodes, values and permissions of a pair; `n5,r6` is: owned by 5, others nothing, 6 reads.
-    const GOLDEN: &str = include_str!("golden.txt");
 
     fn render(text: &mut String, title: &str, batch: &Batch) {
         let _ = writeln!(text, "# {title}");
@@ -71,22 +68,21 @@ mod tests {
             "shell of the guest",
             &shell(
                 guest,
-                uuid,
                 "g",
                 &Mark::new(&Name::new("g").expect("a name"), Role::Guest, Path::new("/journal")),
             ),
         );
-        render(
-            &mut text,
-            "guest connected",
-            &connect(guest, Kib::from_mib(64), Kib::from_mib(64), 2, &built),
-        );
+        let memory = Kib::from_mib(64);
+        let domain =
+            Domain { domid: guest, uuid, name: "g", memory, max_memory: memory, vcpus: 2, built: &built };
+        render(&mut text, "guest introduced", &connect(&domain));
+        render(&mut text, "guest served", &served_by(ids));
         render(&mut text, "stubdom tied to its guest", &target(ids));
         let each = QemuArgs::Each(vec![("001".to_owned(), "-xen-domid".to_owned())]);
         render(&mut text, "QEMU released", &qemu_release(ids, &each, "5eed"));
         render(&mut text, "vbd", &vbd.create());
         render(&mut text, "vbd taken away", &vbd.mark().force_close());
-        assert_eq!(text, GOLDEN, "\n{text}");
+        expect_test::expect_file!["golden.txt"].assert_eq(&text);
     }
 
     #[test]
@@ -102,9 +98,17 @@ mod tests {
     fn a_guest_that_is_populated_on_demand_is_asked_to_stay_below_its_memory() {
         let ring = Ring { gfn: Gfn::new(1), port: EvtchnPort::new(1) };
         let built = Built { store: ring, console: ring };
-        let batch = connect(DomId::new(5), Kib::from_mib(64), Kib::from_mib(128), 1, &built);
+        let domain = Domain {
+            domid: DomId::new(5),
+            uuid: Uuid::from_u128(0xd),
+            name: "g",
+            memory: Kib::from_mib(64),
+            max_memory: Kib::from_mib(128),
+            vcpus: 1,
+            built: &built,
+        };
         let mut text = String::new();
-        render(&mut text, "", &batch);
+        render(&mut text, "", &connect(&domain));
         assert!(text.contains("memory/static-max = \"131072\""), "{text}");
         assert!(text.contains("memory/target = \"64512\""), "{text}");
     }

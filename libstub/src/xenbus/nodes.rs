@@ -13,24 +13,67 @@ use crate::qemu_args::QemuArgs;
 /// How much a console may buffer in xenconsoled.
 const CONSOLE_LIMIT: &str = "1048576";
 
-/// A domain's skeleton, before it is built: what names it, and what it may write itself.
-pub(crate) fn shell(domid: DomId, uuid: Uuid, name: &str, mark: &Mark) -> Batch {
+/// What names a domain until it is introduced, for toolstacks only.
+pub(crate) fn shell(domid: DomId, name: &str, mark: &Mark) -> Batch {
+    let home = keys::home(domid.get());
+    let mut batch = Batch::default();
+    batch.remove(&home);
+    batch.node(&home, Access::Hidden);
+    mark.write(domid, &mut batch);
+    batch.write(format!("{home}/name"), name);
+    batch
+}
+
+/// What there is to know of a domain that is built.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Domain<'a> {
+    pub(crate) domid: DomId,
+    pub(crate) uuid: Uuid,
+    pub(crate) name: &'a str,
+    pub(crate) memory: Kib,
+    pub(crate) max_memory: Kib,
+    pub(crate) vcpus: u32,
+    pub(crate) built: &'a Built,
+}
+
+/// What a domain reads about itself, and what it may write itself.
+///
+/// Written after it is introduced: a C xenstored that is updated live forgets the rights of domains that it does not know,
+/// and dies of nodes that they own (4.17: "Accounting called for non-existing domain").
+pub(crate) fn connect(domain: &Domain<'_>) -> Batch {
+    let Domain { domid, uuid, name, memory, max_memory, vcpus, built } = *domain;
     let home = keys::home(domid.get());
     let vm = keys::vm(&uuid.to_string());
     let mut batch = Batch::default();
-    batch.remove(&home);
-    batch.remove(&vm);
     batch.node(&home, Access::Readable(domid));
-    mark.write(domid, &mut batch);
+    batch.remove(&vm);
     batch.node(&vm, Access::Readable(domid));
     batch.write(format!("{vm}/uuid"), uuid.to_string());
     batch.write(format!("{vm}/name"), name);
     batch.write(format!("{home}/vm"), vm);
-    batch.write(format!("{home}/name"), name);
+    batch.write_as(format!("{home}/name"), name, Access::Readable(domid));
     batch.write(format!("{home}/domid"), domid.to_string());
-    for directory in ["cpu", "memory", "device", "control"] {
-        batch.node(format!("{home}/{directory}"), Access::Readable(domid));
+    // A guest that is populated on demand is told of a MiB less (LIBXL_MAXMEM_CONSTANT), so that what it holds
+    // fits into what Xen lets it have.
+    let fudge = if max_memory > memory { Kib::from_mib(1) } else { Kib::new(0) };
+    let target = memory.saturating_sub(fudge);
+    batch.write(format!("{home}/memory/static-max"), max_memory.get().to_string());
+    batch.write(format!("{home}/memory/target"), target.get().to_string());
+    batch.write(format!("{home}/memory/videoram"), "0");
+    batch.write(format!("{home}/store/port"), built.store.port.get().to_string());
+    batch.write(format!("{home}/store/ring-ref"), built.store.gfn.get().to_string());
+    for cpu in 0..vcpus {
+        batch.write(format!("{home}/cpu/{cpu}/availability"), "online");
     }
+    batch.extend(console(domid, built));
+    batch.extend(own(domid));
+    batch
+}
+
+/// Where a domain writes itself.
+fn own(domid: DomId) -> Batch {
+    let home = keys::home(domid.get());
+    let mut batch = Batch::default();
     for answer in [
         "shutdown",
         "sysrq",
@@ -51,31 +94,11 @@ pub(crate) fn shell(domid: DomId, uuid: Uuid, name: &str, mark: &Mark) -> Batch 
     batch
 }
 
-/// What a built domain reads about itself; written before it is introduced.
-pub(crate) fn connect(domid: DomId, memory: Kib, max_memory: Kib, vcpus: u32, built: &Built) -> Batch {
-    let home = keys::home(domid.get());
-    let mut batch = Batch::default();
-    // A guest that is populated on demand is told of a MiB less (LIBXL_MAXMEM_CONSTANT), so that what it holds
-    // fits into what Xen lets it have.
-    let fudge = if max_memory > memory { Kib::from_mib(1) } else { Kib::new(0) };
-    let target = memory.saturating_sub(fudge);
-    batch.write(format!("{home}/memory/static-max"), max_memory.get().to_string());
-    batch.write(format!("{home}/memory/target"), target.get().to_string());
-    batch.write(format!("{home}/memory/videoram"), "0");
-    batch.write(format!("{home}/store/port"), built.store.port.get().to_string());
-    batch.write(format!("{home}/store/ring-ref"), built.store.gfn.get().to_string());
-    for cpu in 0..vcpus {
-        batch.write(format!("{home}/cpu/{cpu}/availability"), "online");
-    }
-    batch.extend(console(domid, built));
-    batch
-}
-
 /// Console 0, which xenconsoled serves. The domain reads it only (XSA-57).
-pub(crate) fn console(domid: DomId, built: &Built) -> Batch {
+fn console(domid: DomId, built: &Built) -> Batch {
     let console = format!("{}/console", keys::home(domid.get()));
     let mut batch = Batch::default();
-    batch.node(&console, Access::Readable(domid));
+    batch.write(&console, "");
     batch.write(format!("{console}/type"), "xenconsoled");
     batch.write(format!("{console}/limit"), CONSOLE_LIMIT);
     batch.write(format!("{console}/output"), "pty");
@@ -95,15 +118,22 @@ pub(crate) struct Stubdom {
 
 /// Ties a stubdomain to its guest: `target`, which Linux reads once at boot, and the directory where it reports.
 pub(crate) fn target(stubdom: Stubdom) -> Batch {
-    let (home, guest) = (keys::home(stubdom.domid.get()), keys::home(stubdom.guest.get()));
+    let home = keys::home(stubdom.domid.get());
     let mut batch = Batch::default();
     batch.write(format!("{home}/{}", keys::TARGET), stubdom.guest.to_string());
-    batch.node(format!("{home}/device-model"), Access::Readable(stubdom.domid));
+    batch.write(format!("{home}/device-model"), "");
     batch.node(
         keys::device_model(stubdom.domid.get(), stubdom.guest.get()),
         Access::Shared(stubdom.domid, stubdom.guest),
     );
-    batch.write(format!("{guest}/image/device-model-domid"), stubdom.domid.to_string());
+    batch
+}
+
+/// Names a guest's stubdomain to toolstacks.
+pub(crate) fn served_by(stubdom: Stubdom) -> Batch {
+    let mut batch = Batch::default();
+    let node = format!("{}/image/device-model-domid", keys::home(stubdom.guest.get()));
+    batch.write(node, stubdom.domid.to_string());
     batch
 }
 

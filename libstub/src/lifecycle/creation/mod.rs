@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use proto::Stage;
+use uuid::Uuid;
 use xen_sys::{DomId, Gfn};
 
 use super::cause::Cause;
@@ -63,7 +64,7 @@ pub(super) enum By {
     /// Whoever creates it.
     Caller,
     /// The same, in place of the pair of this stubdomain.
-    CallerAgain(uuid::Uuid),
+    CallerAgain(Uuid),
 }
 
 impl By {
@@ -79,6 +80,7 @@ struct Pieces {
     disks: Vec<BlockDevice>,
     guest: DomId,
     stubdom: DomId,
+    stubdom_uuid: Uuid,
 }
 
 /// A pair whose two domains exist.

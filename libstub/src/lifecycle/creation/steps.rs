@@ -32,7 +32,7 @@ impl Creation {
             self.shell(NewDomain { uuid: plan.guest_uuid, kind: DomainKind::Hvm, vcpus }, name.as_str())?;
         let new = NewDomain { uuid: stubdom_uuid, kind: DomainKind::Pv, vcpus: STUBDOM_VCPUS };
         let stubdom = self.shell(new, &name.stubdom())?;
-        Ok(Pieces { plan, disks, guest, stubdom })
+        Ok(Pieces { plan, disks, guest, stubdom, stubdom_uuid })
     }
 
     fn shell(&mut self, new: NewDomain, name: &str) -> Result<DomId, Cause> {
@@ -44,7 +44,7 @@ impl Creation {
         let role = if new.kind == DomainKind::Hvm { Role::Guest } else { Role::Stubdom };
         tracing::Span::current().record(role.as_str(), domid.get());
         let mark = Mark::new(&self.config.name, role, self.journal.directory());
-        self.host.apply(&xenbus::shell(domid, new.uuid, name, &mark))?;
+        self.host.apply(&xenbus::shell(domid, name, &mark))?;
         Ok(domid)
     }
 
@@ -57,12 +57,20 @@ impl Creation {
         let (stubdom, guest) = (pieces.stubdom, pieces.guest);
         let built = self.host.build_pv(stubdom, &pieces.plan.stubdom)?;
         self.console = Some((stubdom, built.console.gfn));
+        self.host.introduce(stubdom, built.store)?;
         let memory = pieces.plan.stubdom.memory;
-        let mut nodes = xenbus::connect(stubdom, memory, memory, STUBDOM_VCPUS, &built);
+        let mut nodes = xenbus::connect(&xenbus::Domain {
+            domid: stubdom,
+            uuid: pieces.stubdom_uuid,
+            name: &self.config.name.stubdom(),
+            memory,
+            max_memory: memory,
+            vcpus: STUBDOM_VCPUS,
+            built: &built,
+        });
         // Linux reads `target` once, when it boots: it must be there before the stubdomain runs.
         nodes.extend(xenbus::target(self.ids(pieces)));
         self.host.apply(&nodes)?;
-        self.host.introduce(stubdom, built.store)?;
         self.host.set_target(stubdom, guest)?;
         // Registered before the stubdomain runs: no death and no ready key comes unseen.
         self.host.watch(xenbus::RELEASE_DOMAIN, "death")?;
@@ -108,8 +116,18 @@ impl Creation {
         let GuestConfig { memory, vcpus, .. } = self.config;
         let spec = HvmSpec { memory, max_memory: self.config.max_memory(), vcpus };
         let built = self.host.build_hvm(pieces.guest, &spec)?;
-        self.host.apply(&xenbus::connect(pieces.guest, spec.memory, spec.max_memory, vcpus, &built))?;
         self.host.introduce(pieces.guest, built.store)?;
+        let mut nodes = xenbus::connect(&xenbus::Domain {
+            domid: pieces.guest,
+            uuid: pieces.plan.guest_uuid,
+            name: self.config.name.as_str(),
+            memory,
+            max_memory: spec.max_memory,
+            vcpus,
+            built: &built,
+        });
+        nodes.extend(xenbus::served_by(self.ids(pieces)));
+        self.host.apply(&nodes)?;
         Ok(())
     }
 
