@@ -57,6 +57,9 @@ impl Collector {
         if let Some(name) = options.opened.iter().find(|name| !name.starts_with('/')) {
             return Err(self.cannot(root, format!("it does not find {name}, which has no absolute path")));
         }
+        if options.hwcaps {
+            return Err(self.cannot(root, "it cannot be told to bring variants for newer CPUs".to_owned()));
+        }
         let opened = options.opened.iter().map(PathBuf::from);
         let wanted: Vec<PathBuf> = programs.iter().cloned().chain(opened).collect();
         let mut collected = self.ask(root, Path::new(HOOK_FUNCTIONS), &wanted)?;

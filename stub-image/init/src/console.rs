@@ -12,7 +12,7 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-use crate::power;
+use crate::power::End;
 use crate::report::Reporter;
 
 const DEVICE: &str = "/dev/console";
@@ -73,7 +73,7 @@ pub fn hook_panics() {
     std::panic::set_hook(Box::new(|panic| {
         // The reporter of the main program may be in use further up this stack.
         if Reporter::new().failed_because(&format!("PID 1 panicked: {panic}")) {
-            power::off();
+            End::Crash.run();
         }
     }));
 }

@@ -19,5 +19,7 @@ pub(super) fn write(tree: &Tree, to: &Path) -> Result<(), ImageError> {
     let staging = staged(tree)?;
     let mut command = Command::new("mkfs.erofs");
     command.args([COMPRESSION, CLUSTER, TAILS, "-T0", "-x-1", "--all-root", "--quiet", "-U", UUID]);
+    // The time of a build elsewhere would override -T0.
+    command.env_remove("SOURCE_DATE_EPOCH");
     run(command.arg(to).arg(staging.path()), "mkfs.erofs", "erofs-utils").map(drop)
 }

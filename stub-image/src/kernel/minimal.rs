@@ -25,6 +25,9 @@ const IDENTITY: [(&str, &str); 5] = [
     ("KBUILD_BUILD_VERSION", "1"),
     ("LC_ALL", "C"),
 ];
+/// What a caller may have set for kernels of his own.
+const OTHERS: [&str; 8] =
+    ["ARCH", "CROSS_COMPILE", "KAFLAGS", "KCFLAGS", "KCPPFLAGS", "LLVM", "LOCALVERSION", "MAKEFLAGS"];
 const VMLINUX: &str = "vmlinux";
 const LOG: &str = "build.log";
 /// Held by the one build that runs.
@@ -102,6 +105,9 @@ impl Minimal {
         fs::write(&fragment, CONFIG).map_err(ImageError::file("writing", &fragment))?;
         let make = || {
             let mut make = Command::new("make");
+            for name in OTHERS {
+                make.env_remove(name);
+            }
             make.current_dir(&tree).envs(IDENTITY).env("KCONFIG_ALLCONFIG", &fragment);
             make
         };

@@ -173,6 +173,7 @@ fn failures() -> Vec<Failure> {
         Failure::from(DestroyError::Journal(JournalError::OtherVersion { path: path(), version: 2 })),
         refused(Cause::LeftBehind),
         refused(Cause::Panicked("index out of bounds".to_owned())),
+        Failure::unwritable(Path::new("/nowhere/create.svg"), &io::Error::from_raw_os_error(2)),
     ]
 }
 
