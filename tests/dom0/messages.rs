@@ -68,11 +68,13 @@ fn every_call_is_logged_with_its_stage_and_the_domains_it_is_about() {
 #[test]
 fn a_drawing_that_cannot_be_written_is_told_before_anything_is_made() {
     let probe = Probe::take();
-    let config = Guest::new().config();
+    let guest = Guest::new();
+    let config = guest.config();
     let ran =
         stubctl::stubctl(&["create", "--timeline", "/nowhere/create.svg", &config.display().to_string()]);
     assert_eq!(ran.status, 2, "{ran:?}");
     assert!(ran.stderr.contains("error[output-unwritable]: /nowhere/create.svg"), "{ran:?}");
+    drop(guest);
     probe.assert_restored();
 }
 

@@ -31,11 +31,13 @@ pub(crate) fn ask(
     let offer = deadline.min(Instant::now() + OFFER);
     let directory = keys::device_model(stubdom.get(), guest.get());
     let channel = loop {
+        if cancel.load(Ordering::Relaxed) {
+            return Ok(Answer::Cancelled);
+        }
         let opened = offered(host, &directory, stubdom)?;
         let late = Instant::now() >= offer;
         match opened {
             Some(Ok(channel)) => break channel,
-            _ if cancel.load(Ordering::Relaxed) => return Ok(Answer::Cancelled),
             None if late => return Ok(Answer::NotOffered),
             Some(Err(VchanError::Taken)) if late => return Ok(Answer::Busy),
             Some(Err(error)) if late => return Ok(Answer::Silent(error.to_string())),

@@ -7,6 +7,7 @@ use std::mem;
 use super::Mind;
 use crate::config::Name;
 use crate::supervisor::Happening;
+use crate::supervisor::asks;
 use crate::supervisor::inbox::Changed;
 use crate::supervisor::look::Brief;
 use crate::supervisor::pairs::{Domains, Phase, Watched};
@@ -29,6 +30,10 @@ impl Mind {
     fn record(&mut self, name: Name, brief: Brief) {
         match self.pairs.get_mut(&name) {
             Some(pair) if pair.brief.making() == brief.making() || matches!(pair.phase, Phase::Acting(_)) => {
+                if brief.ending {
+                    // Who ends it waits for every page of it to be let go.
+                    pair.question.iter().for_each(asks::Cancel::cancel);
+                }
                 pair.brief = brief;
                 return;
             }
@@ -92,6 +97,7 @@ impl Mind {
     /// Has the record of a pair read before anything is decided: whoever ends a pair says so there first.
     pub(super) fn suspect(&mut self, name: Name) {
         if let Some(pair) = self.pairs.get_mut(&name) {
+            pair.question.iter().for_each(asks::Cancel::cancel);
             pair.phase = Phase::Suspect;
             self.waiting.remove(&name);
             self.look_at(Changed { names: BTreeSet::from([name.clone()]), all: false });

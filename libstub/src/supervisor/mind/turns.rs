@@ -28,7 +28,7 @@ impl Mind {
         let next = next.or_else(|| self.pairs.keys().next().cloned());
         if let Some((name, pair)) = next.and_then(|name| self.pairs.get_mut(&name).map(|pair| (name, pair))) {
             let limit = match pair.phase {
-                Phase::Well => Some(self.options.ask_limit),
+                Phase::Well if !pair.brief.ending => Some(self.options.ask_limit),
                 Phase::Kept(End::QemuSilent { .. }) => Some(self.options.ask_limit.min(ONCE_MORE)),
                 _ => None,
             };
