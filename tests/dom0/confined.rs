@@ -37,7 +37,7 @@ fn qemu_calls_nothing_that_is_not_on_the_list() {
     let cmdline = format!("{} {more}", image_cmdline().replace("quiet", ""));
     let guest = Guest::new().with(&format!("stubdomain_cmdline = \"{cmdline}\""));
     stubctl::create_running(&guest);
-    wait_for("the guest's word", || guest.has_spoken().then_some(()));
+    guest.await_word();
     stubctl::destroy(&guest);
     let text = console(&guest);
     let mut calls: BTreeMap<u32, u32> = BTreeMap::new();
@@ -71,7 +71,7 @@ fn a_qemu_that_never_stops_talking_fills_nothing_and_goes_on() {
     let line = "device_model_args_hvm = [ \"-trace\", \"cpu_in\", \"-trace\", \"cpu_out\" ]";
     let guest = Guest::new().with(line);
     stubctl::create_running(&guest);
-    wait_for("the guest's word", || guest.has_spoken().then_some(()));
+    guest.await_word();
     let text = wait_for("the word on what was dropped", || {
         Some(console(&guest)).filter(|text| text.contains("bytes more were dropped]"))
     });

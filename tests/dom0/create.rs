@@ -14,7 +14,7 @@ fn a_guest_boots_from_its_disk_and_leaves_nothing() {
     let probe = Probe::take();
     let guest = Guest::new();
     stubctl::create_running(&guest);
-    wait_for("the boot sector's word on Xen's console", || guest.has_spoken().then_some(()));
+    guest.await_word();
     stubctl::destroy(&guest);
     probe.assert_restored();
 }
@@ -24,7 +24,7 @@ fn ide_disks_work_as_well() {
     let probe = Probe::take();
     let guest = Guest::new().with("hdtype = \"ide\"");
     stubctl::create_running(&guest);
-    wait_for("the boot sector's word on Xen's console", || guest.has_spoken().then_some(()));
+    guest.await_word();
     stubctl::destroy(&guest);
     probe.assert_restored();
 }
@@ -34,7 +34,7 @@ fn two_vcpus_work_as_well() {
     let probe = Probe::take();
     let guest = Guest::new().with("vcpus = 2");
     stubctl::create_running(&guest);
-    wait_for("the boot sector's word on Xen's console", || guest.has_spoken().then_some(()));
+    guest.await_word();
     stubctl::destroy(&guest);
     // Xen 4.17 itself keeps a page, now and then two, of each guest whose second vCPU ran: `xl create` without any
     // stubdomain loses the same.
@@ -113,7 +113,7 @@ fn a_guest_with_room_to_grow_takes_what_it_has_now() {
     let probe = Probe::take();
     let guest = Guest::new().with("memory = 32").with("maxmem = 64");
     let (domid, _) = stubctl::create_running(&guest);
-    wait_for("the boot sector's word on Xen's console", || guest.has_spoken().then_some(()));
+    guest.await_word();
     let info = Ctrl::open().and_then(|ctrl| ctrl.domain_info(DomId::new(domid))).expect("Xen's word");
     let info = info.expect("the guest");
     let mib = |pages: u64| pages / 256;

@@ -127,7 +127,7 @@ fn a_name_that_is_taken_is_refused_and_the_first_lives_on() {
     let error = error_of(&stubctl::create(&Guest::new().named(&first.name)), 1);
     assert_eq!(error["code"], "pair-exists");
     says(&error, "is recorded already");
-    wait_for("the first guest's word", || first.has_spoken().then_some(()));
+    first.await_word();
     stubctl::destroy(&first);
     probe.assert_restored();
 }

@@ -67,7 +67,7 @@ fn upstreams_xl_starts_and_ends_a_guest_with_our_ramdisk_image() {
     let began = std::time::Instant::now();
     let created = XlGuest::create(&guest.name, &config);
     println!("figure: xl create took {:.1} s", began.elapsed().as_secs_f64());
-    wait_for("the boot sector's word on Xen's console", || guest.has_spoken().then_some(()));
+    guest.await_word();
     let status = must("xl", &["qemu-monitor-command", &guest.name, "info status"]);
     assert!(status.contains("VM status: running"), "{status}");
     // Each command is a session of its own.
@@ -105,7 +105,7 @@ fn a_shell_that_knows_xens_own_page_only_is_served_in_its_order() {
     for stage in ["kernel up", "rootfs mounted", "QEMU started", "stubdom says ready"] {
         assert!(!timeline.iter().any(|event| event == stage), "it tells stages: {timeline:?}");
     }
-    wait_for("the boot sector's word on Xen's console", || guest.has_spoken().then_some(()));
+    guest.await_word();
     let domid = |key: &str| created[key].as_u64().and_then(|id| u16::try_from(id).ok()).expect("a domain id");
     let nodes = report(domid("guest"), domid("stubdom"));
     let mut own: Vec<&String> = nodes.iter().filter(|name| name.starts_with("stub/")).collect();

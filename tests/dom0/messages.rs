@@ -88,7 +88,7 @@ fn three_pairs_start_side_by_side_from_one_loop() {
     assert_eq!(ran.status, 0, "{ran:?}");
     for guest in &guests {
         assert!(ran.stdout.contains(&format!("{}: runs as domain", guest.name)), "{ran:?}");
-        stub_tests::wait_for("each guest's word", || guest.has_spoken().then_some(()));
+        guest.await_word();
     }
     // One after the other, the last pair's shells would come after the first pair's guest ran.
     let place = |text: &str| ran.stdout.lines().position(|line| line.contains(text)).expect("an event");

@@ -49,7 +49,7 @@ fn an_image_with_a_shell_says_so_and_answers_on_its_console() {
         ["answer-42", "/usr/bin/qemu", "init"].iter().all(|word| text.contains(word)).then_some(())
     });
     drop(terminal);
-    wait_for("the guest's word", || guest.has_spoken().then_some(()));
+    guest.await_word();
     stubctl::destroy(&guest);
     let shown = stubctl(&["image", "inspect", SHELL_IMAGE]);
     assert!(shown.stdout.contains("DEBUG SHELL"), "{}", shown.stdout);

@@ -68,7 +68,7 @@ fn ends_once(reason: ShutdownReason) -> Guest {
 /// Creates a guest that ends once.
 fn create_once(guest: &Guest) -> (u16, u16) {
     let ids = stubctl::create_running(guest);
-    wait_for("its word", || guest.has_spoken().then_some(()));
+    guest.await_word();
     guest.stay();
     ids
 }
@@ -274,7 +274,7 @@ fn a_domain_that_has_the_id_of_a_pairs_is_left_alone() {
     }
     drop(ctrl);
     assert_eq!(state(&real).as_deref(), Some("running"));
-    wait_for("its word", || real.has_spoken().then_some(()));
+    real.await_word();
     daemon.end();
     stubctl::destroy(&real);
     probe.assert_restored();

@@ -129,21 +129,34 @@ impl Guest {
         self.directory.path().join("disk")
     }
 
-    /// Whether its boot sector ran: its word is on Xen's console.
-    pub fn has_spoken(&self) -> bool {
-        xen_console().contains(&self.word)
+    /// Waits until its boot sector ran.
+    ///
+    /// # Panics
+    /// When it does not, or a guest stopped meanwhile: it will not come to it then.
+    pub fn await_word(&self) {
+        let lost = || ["Triple fault", "HVMLoader crashed", "all CPUs offline"].map(|word| xen_log().matches(word).count());
+        let before = lost();
+        crate::wait_for(&format!("the word of {}", self.name), || {
+            assert_eq!(lost(), before, "a guest stopped: triple faults, crashes of its loader, vcpus that halted");
+            (self.times_spoken() > 0).then_some(())
+        });
     }
 
-    /// How often its boot sector ran: Xen's console keeps little, its log all.
+    /// How often its boot sector ran.
     pub fn times_spoken(&self) -> usize {
-        let log = fs::read("/var/log/xen/console/hypervisor.log").unwrap_or_default();
-        String::from_utf8_lossy(&log).lines().filter(|line| line.trim_end().ends_with(&self.word)).count()
+        xen_log().lines().filter(|line| line.trim_end().ends_with(&self.word)).count()
     }
 }
 
 /// Xen's own tool, which the lab has in its PATH for the release that runs.
 pub fn xl() -> Command {
     Command::new("xl")
+}
+
+/// What Xen and the guests said since Xen's boot: its console keeps little, its log all.
+fn xen_log() -> String {
+    let log = fs::read("/var/log/xen/console/hypervisor.log").unwrap_or_default();
+    String::from_utf8_lossy(&log).into_owned()
 }
 
 /// Xen's own console, with its time stamps.

@@ -111,7 +111,7 @@ fn serves(guest: Guest, image: &Path, mib: u32) -> Result<(), String> {
                 text.contains(PROVEN).then_some(())
             });
         } else {
-            wait_for("the boot sector's word", || guest.has_spoken().then_some(()));
+            guest.await_word();
         }
         answers(&guest)
     });

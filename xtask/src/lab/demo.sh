@@ -51,8 +51,8 @@ echo "@@ stubctl create --timings demo.cfg"
 stubctl create --timings /root/demo.cfg || exit
 echo "@@ the guest's own console"
 if ! follow; then
-    # Seen in 2 of 24 boots, by the first guest after Xen's boot only: QEMU's emulation of SVM returns into the guest
-    # with Xen's own registers (lab/xen-console.log has the dump). No fault of the pair, and none on real hardware.
+    # One in about fifty guests: QEMU's emulation of SVM returns into the guest with Xen's own registers
+    # (lab/xen-console.log has the dump). No fault of the pair, and none on real hardware.
     echo "(the emulated CPU lost the guest: once more)"
     stubctl destroy demo && rm -f $log && stubctl create /root/demo.cfg && follow || exit 1
 fi
