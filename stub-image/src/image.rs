@@ -100,8 +100,12 @@ impl Build {
         fs::create_dir(&directory)
             .and_then(|()| chmod(&directory, Mode::Program))
             .map_err(ImageError::file("making", &directory))?;
-        let digests = self.write(&root, &kernel, &rootfs.tree, &directory)?;
-        let manifest = self.manifest(kernel, &rootfs, &packages, digests);
+        let ramdisk = self.ramdisk(&root, &kernel, &rootfs.tree)?;
+        let digests = self.write(&kernel, &rootfs.tree, ramdisk.as_ref(), &directory)?;
+        // What a stubdomain has as its root; a ramdisk that only leads there is gone by then.
+        let whole = ramdisk.filter(|_| self.format == Format::Ramdisk);
+        let manifest =
+            self.manifest(kernel, whole.as_ref().unwrap_or(&rootfs.tree), &rootfs, &packages, digests);
         write(&directory.join(manifest::FILE), &manifest.to_json())?;
         put_in_place(&directory, &self.out).map_err(ImageError::file("replacing", &self.out))?;
         Ok(Built { manifest, absent: rootfs.absent })
@@ -110,15 +114,15 @@ impl Build {
     /// Writes everything but the manifest, and gives the digests.
     fn write(
         &self,
-        root: &Root,
         kernel: &Kernel,
         rootfs: &Tree,
+        ramdisk: Option<&Tree>,
         directory: &Path,
     ) -> Result<BTreeMap<String, String>, ImageError> {
         let mut digests = BTreeMap::new();
         let mut files = vec![(manifest::KERNEL, kernel.vmlinux.elf.clone())];
-        if let Some(ramdisk) = self.ramdisk(root, kernel, rootfs)? {
-            files.push((manifest::RAMDISK, ramdisk));
+        if let Some(ramdisk) = ramdisk {
+            files.push((manifest::RAMDISK, ramdisk::pack(ramdisk, Packing::Zstd)?));
         }
         for (name, bytes) in files {
             digests.insert(name.to_owned(), digest(&bytes));
@@ -135,7 +139,7 @@ impl Build {
     }
 
     /// The ramdisk, nothing for a kernel that reaches its root filesystem without.
-    fn ramdisk(&self, root: &Root, kernel: &Kernel, rootfs: &Tree) -> Result<Option<Vec<u8>>, ImageError> {
+    fn ramdisk(&self, root: &Root, kernel: &Kernel, rootfs: &Tree) -> Result<Option<Tree>, ImageError> {
         let whole = self.format == Format::Ramdisk;
         let loader = kernel.modular.then(|| {
             let filesystem = self.format.module().map(|name| (name, ""));
@@ -150,26 +154,24 @@ impl Build {
             }
         });
         let tree = loader.map(|loader| loader.tree(root, &kernel.vmlinux.release)).transpose()?;
-        match (tree, whole) {
-            (None, false) => Ok(None),
-            (Some(tree), false) => ramdisk::pack(&tree, Packing::Zstd).map(Some),
-            (tree, true) => {
-                let mut all = rootfs.clone();
-                all.merge(tree.unwrap_or_default())?;
-                ramdisk::pack(&all, Packing::Zstd).map(Some)
-            }
+        if !whole {
+            return Ok(tree);
         }
+        let mut all = rootfs.clone();
+        all.merge(tree.unwrap_or_default())?;
+        Ok(Some(all))
     }
 
     fn manifest(
         &self,
         kernel: Kernel,
+        contents: &Tree,
         rootfs: &Rootfs,
         packages: &Packages,
         digests: BTreeMap<String, String>,
     ) -> Manifest {
-        let contents = rootfs.tree.entries(packages);
-        let memory = memory(kernel.modular, self.format, rootfs.tree.size());
+        let memory = memory(kernel.modular, self.format, contents.size());
+        let contents = contents.entries(packages);
         let named = contents.iter().filter_map(|entry| entry.package.as_ref());
         let named = named.chain(kernel.origin.package.as_ref());
         let version = |package: &String| Some((package.clone(), packages.version(package)?.to_owned()));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::{Duration, Instant};
 
 use stub_tests::guest::{Guest, image_cmdline};
 use stub_tests::probe::Probe;
@@ -38,6 +39,18 @@ fn qemu_calls_nothing_that_is_not_on_the_list() {
     let guest = Guest::new().with(&format!("stubdomain_cmdline = \"{cmdline}\""));
     stubctl::create_running(&guest);
     guest.await_word();
+    // What a monitor's client can have it do beside that.
+    let within = || Instant::now() + Duration::from_secs(60);
+    let host = libstub::XenHost::open().expect("a dom0");
+    let name = libstub::Name::new(&guest.name).expect("a name");
+    let journal = libstub::Journal::new(libstub::DIRECTORY);
+    let mut qmp = libstub::qmp::connect(&host, &journal, &name, within()).expect("a session");
+    for command in
+        ["query-status", "query-block", "query-pci", "query-chardev", "stop", "cont", "system_reset"]
+    {
+        qmp.execute(command, None, within()).unwrap_or_else(|error| panic!("{command}: {error}"));
+    }
+    drop(qmp);
     stubctl::destroy(&guest);
     let text = console(&guest);
     let mut calls: BTreeMap<u32, u32> = BTreeMap::new();

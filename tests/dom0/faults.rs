@@ -45,6 +45,14 @@ fn a_qemu_that_segfaults_is_named_with_its_signal() {
 }
 
 #[test]
+fn a_qemu_that_does_what_only_an_intruder_does_is_killed() {
+    let error = with_program(Program::Intrude, 3600);
+    // SIGSYS, by the filter of system calls.
+    assert_eq!(error["qemu_exit"], "signal 31", "{error:#}");
+    assert_eq!(error["shutdown"], "crash", "{error:#}");
+}
+
+#[test]
 fn a_qemu_that_says_nothing_ends_the_create_at_its_deadline() {
     let error = with_program(Program::Silence, 20);
     assert_eq!(error["code"], "timed-out");

@@ -43,6 +43,39 @@ impl Drop for XlGuest {
     }
 }
 
+/// A bridge in dom0, gone when this is dropped.
+struct Bridge;
+
+impl Bridge {
+    const NAME: &str = "xenbr0";
+
+    fn make() -> Self {
+        for module in ["bridge", "xen-netback"] {
+            must("modprobe", &[module]);
+        }
+        must("ip", &["link", "add", Self::NAME, "type", "bridge"]);
+        must("ip", &["link", "set", Self::NAME, "up"]);
+        Self
+    }
+
+    /// Whether a packet came from this address.
+    fn knows(address: &str) -> bool {
+        must("bridge", &["fdb", "show", "br", Self::NAME]).lines().any(|line| {
+            // Its own address and those of its ports are permanent.
+            line.starts_with(address) && !line.contains("permanent")
+        })
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        run("ip", &["link", "delete", Self::NAME]);
+    }
+}
+
+/// The address of the guest's network card.
+const ADDRESS: &str = "00:16:3e:5a:5a:01";
+
 #[test]
 fn upstreams_xl_starts_and_ends_a_guest_with_our_ramdisk_image() {
     if xen_sys::BUILT_FOR != "4.17" {
@@ -61,12 +94,17 @@ fn upstreams_xl_starts_and_ends_a_guest_with_our_ramdisk_image() {
         .with(&format!("stubdomain_ramdisk = \"{RAMDISK_IMAGE}/ramdisk\""))
         .with(&format!("stubdomain_cmdline = \"{}\"", manifest.cmdline))
         .with(&format!("stubdomain_memory = {}", manifest.memory_mib()))
-        .with("vnc = 0");
+        .with("vnc = 0")
+        .with(&format!("vif = [ \"type=ioemu,model=e1000,mac={ADDRESS},bridge={}\" ]", Bridge::NAME))
+        // The firmware asks the network for an address first.
+        .with("boot = \"nc\"");
     let config = guest.config().display().to_string();
     let probe = Probe::take().of_domains();
+    let bridge = Bridge::make();
     let began = std::time::Instant::now();
     let created = XlGuest::create(&guest.name, &config);
     println!("figure: xl create took {:.1} s", began.elapsed().as_secs_f64());
+    wait_for("a packet of the guest on dom0's bridge", || Bridge::knows(ADDRESS).then_some(()));
     guest.await_word();
     let status = must("xl", &["qemu-monitor-command", &guest.name, "info status"]);
     assert!(status.contains("VM status: running"), "{status}");
@@ -80,7 +118,7 @@ fn upstreams_xl_starts_and_ends_a_guest_with_our_ramdisk_image() {
         assert!(nodes.contains(&node.to_owned()), "no {node} in {nodes:?}");
     }
     assert!(!nodes.contains(&"stub/failed".to_owned()), "{nodes:?}");
-    drop(created);
+    drop((created, bridge));
     probe.assert_restored();
 }
 

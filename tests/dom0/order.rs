@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex};
 use stub_tests::guest::Guest;
 use stub_tests::probe::Probe;
 use stub_tests::stubctl;
+use stub_tests::wait_for;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use xen_sys::{Access as _, Store};
 
 /// Keeps every call that libstub tells of.
 #[derive(Clone, Default)]
@@ -83,5 +85,27 @@ fn target_comes_before_the_stubdom_and_the_ready_key_before_the_guest() {
         &calls[guest_runs..]
     );
     stubctl::destroy(&guest);
+    probe.assert_restored();
+}
+
+#[test]
+fn a_stubdom_tells_each_stage_once() {
+    let probe = Probe::take();
+    let store = Store::open().expect("xenstored");
+    // Each write of a node below is an event, even of what it had before.
+    store.watch("/local/domain", "stages").expect("a watch");
+    let guest = Guest::new();
+    let (domid, stubdom) = stubctl::create_running(&guest);
+    let node = proto::keys::device_model(stubdom, domid) + "/" + proto::keys::name::STAGE;
+    let mut written = 0;
+    let last = || store.read(&node).expect("readable").is_some_and(|stage| stage == b"ready");
+    wait_for("the last stage", || last().then_some(()));
+    while let Some(event) = store.check_watch().expect("events") {
+        written += usize::from(event.path == node);
+    }
+    store.unwatch("/local/domain", "stages").expect("no watch any more");
+    assert_eq!(written, proto::Stage::ALL.len(), "writes of {node}");
+    stubctl::destroy(&guest);
+    drop(store);
     probe.assert_restored();
 }

@@ -56,6 +56,49 @@ fn an_image_with_a_shell_says_so_and_answers_on_its_console() {
     probe.assert_restored();
 }
 
+/// What a pair's stubdomain shows of itself: its mounts, QEMU's limits, and that of grants.
+const LOOK: &str = "cat /proc/mounts /sys/module/xen_gntalloc/parameters/limit; for p in /proc/[0-9]*; do \
+    read -r name <$p/comm; case $name in qemu*) cat $p/limits ;; esac; done; echo look-$((6 * 7))";
+
+/// The words of a line that begins with these.
+fn line(text: &str, begins: &str) -> Vec<String> {
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
+    let found = text.lines().map(str::trim).find(|line| line.starts_with(begins));
+    found.map(words).unwrap_or_else(|| panic!("no {begins:?} in\n{text}"))
+}
+
+#[test]
+fn a_stubdomain_has_a_root_that_nobody_writes_and_bounds_on_all_else() {
+    let probe = Probe::take();
+    let guest = Guest::new().with(&format!("stubdomain_image = \"{SHELL_IMAGE}\""));
+    let (_, stubdom) = stubctl::create_running(&guest);
+    wait_for("the word on the shell", || console(&guest).contains("DEBUG SHELL").then_some(()));
+    let mut terminal = terminal(stubdom);
+    writeln!(terminal, "{LOOK}").expect("written");
+    let text = wait_for("all that it shows", || {
+        Some(console(&guest)).filter(|text| text.contains("look-42") && text.contains("Max open files"))
+    });
+    drop(terminal);
+    let options = |on: &str| line(&text, on).into_iter().nth(3).unwrap_or_default();
+    assert!(options("/dev/xvdz / erofs").starts_with("ro,"), "{text}");
+    for scratch in ["tmpfs /tmp", "tmpfs /run", "tmpfs /var"] {
+        let options = options(scratch);
+        assert!(options.contains("size=4096k") && options.contains("nosuid"), "{scratch} {options}");
+    }
+    for (limit, value) in [
+        ("Max core file size", "0"),
+        ("Max processes", "256"),
+        ("Max open files", "4096"),
+        ("Max locked memory", "16777216"),
+    ] {
+        let words = line(&text, limit);
+        assert!(words.iter().filter(|word| *word == value).count() == 2, "{words:?}");
+    }
+    assert!(text.lines().any(|line| line.trim() == "4096"), "the limit of grants:\n{text}");
+    stubctl::destroy(&guest);
+    probe.assert_restored();
+}
+
 #[test]
 fn the_installed_image_has_no_shell_and_starts_none() {
     let probe = Probe::take();

@@ -134,10 +134,17 @@ impl Guest {
     /// # Panics
     /// When it does not, or a guest stopped meanwhile: it will not come to it then.
     pub fn await_word(&self) {
-        let lost = || ["Triple fault", "HVMLoader crashed", "all CPUs offline"].map(|word| xen_log().matches(word).count());
+        let lost = || {
+            ["Triple fault", "HVMLoader crashed", "all CPUs offline"]
+                .map(|word| xen_log().matches(word).count())
+        };
         let before = lost();
         crate::wait_for(&format!("the word of {}", self.name), || {
-            assert_eq!(lost(), before, "a guest stopped: triple faults, crashes of its loader, vcpus that halted");
+            assert_eq!(
+                lost(),
+                before,
+                "a guest stopped: triple faults, crashes of its loader, vcpus that halted"
+            );
             (self.times_spoken() > 0).then_some(())
         });
     }

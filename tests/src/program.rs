@@ -20,6 +20,8 @@ const HEADERS: usize = 64 + 56;
 pub enum Program {
     /// An instruction that only a kernel may use: signal 11.
     Segfault,
+    /// It asks to trace itself, which no QEMU does: signal 31 by the filter of calls.
+    Intrude,
     /// It stops itself with SIGSTOP.
     Stop,
     /// It waits for ever and says nothing.
@@ -31,6 +33,8 @@ impl Program {
         match self {
             // hlt
             Self::Segfault => &[0xf4],
+            // ptrace(PTRACE_TRACEME); jmp $
+            Self::Intrude => &[0xb8, 101, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05, 0xeb, 0xfe],
             // getpid; gettid; tgkill(pid, tid, SIGSTOP); jmp $
             Self::Stop => &[
                 0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0x89, 0xc7, 0xb8, 186, 0, 0, 0, 0x0f, 0x05, 0x89, 0xc6, 0xba,

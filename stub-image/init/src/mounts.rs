@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::InitError;
 
@@ -46,6 +47,21 @@ pub fn pseudo(filesystems: &[Pseudo]) -> Result<(), InitError> {
         }
     }
     Ok(())
+}
+
+/// Makes the root filesystem read-only, if it is a ramdisk that is not.
+pub fn seal_root() -> Result<(), InitError> {
+    let root = Path::new("/");
+    let failed = |source| InitError::Mount {
+        what: "the root filesystem, read-only".to_owned(),
+        on: root.into(),
+        source,
+    };
+    if statvfs(root).map_err(failed)?.flags().contains(FsFlags::ST_RDONLY) {
+        return Ok(());
+    }
+    let none = None::<&str>;
+    mount(none, root, none, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, none).map_err(failed)
 }
 
 /// Mounts `device`.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! The guest's emulated network cards: a tap for QEMU and the stubdomain's own interface to dom0, joined by a bridge.
 //!
-//! The first tap that QEMU's arguments name belongs to the interface with the lowest device number, and so on.
+//! A tap with the name that every toolstack gives it, `vifDOMID.DEVID-emu`, belongs to the interface with that device number;
+//! of the others the first that QEMU's arguments name belongs to the interface with the lowest number left, and so on.
 
 use std::fs;
 use std::io;
@@ -43,12 +44,29 @@ pub fn join(taps: &[&str], deadline: Duration) -> Result<(), InitError> {
     }
     // No word of the stubdomain itself on the guest's network. A kernel without IPv6 says none.
     let _ = fs::write(NO_IPV6, "1");
-    let interfaces = wait(taps.len(), deadline)?;
+    let interfaces = wait(taps, deadline)?;
     for (index, (tap, interface)) in taps.iter().zip(&interfaces).enumerate() {
         sys::add_tap(tap, launch::USER).map_err(failed("making", tap))?;
         join_one(&format!("stub{index}"), tap, interface)?;
     }
     Ok(())
+}
+
+/// The interface of each tap, nothing as long as one is missing.
+fn assign(taps: &[&str], found: &[(u32, String)]) -> Option<Vec<String>> {
+    let numbers: Vec<Option<u32>> = taps.iter().map(|tap| device_number(tap)).collect();
+    let mut left = found.iter().filter(|(number, _)| !numbers.contains(&Some(*number)));
+    let of = |number: u32| found.iter().find(|(found, _)| *found == number);
+    let interface = |number: Option<u32>| match number {
+        Some(number) => of(number),
+        None => left.next(),
+    };
+    numbers.iter().copied().map(interface).map(|found| Some(found?.1.clone())).collect()
+}
+
+/// The number of the guest's network card whose tap has this name.
+fn device_number(tap: &str) -> Option<u32> {
+    tap.strip_prefix("vif")?.strip_suffix("-emu")?.split_once('.')?.1.parse().ok()
 }
 
 /// Makes `bridge` and connects both to it.
@@ -69,20 +87,21 @@ pub fn devices(taps: &[&str]) -> Option<&'static Path> {
     (!taps.is_empty()).then_some(Path::new(TUN))
 }
 
-/// Waits for as many interfaces; gives their names in the order of their numbers.
-fn wait(count: usize, deadline: Duration) -> Result<Vec<String>, InitError> {
+/// Waits for the interface of each tap.
+fn wait(taps: &[&str], deadline: Duration) -> Result<Vec<String>, InitError> {
     let end = Instant::now() + deadline;
     let broken = |errno: Errno| InitError::Wait { source: errno };
     let events = kernel_events().map_err(broken)?;
     loop {
         // Looked for only now: what appeared before the socket existed makes no event.
         let found = interfaces(Path::new(INTERFACES));
-        if found.len() >= count {
-            return Ok(found);
+        if let Some(interfaces) = assign(taps, &found) {
+            return Ok(interfaces);
         }
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(InitError::NoDevice { path: format!("vif {}", found.len()).into(), deadline });
+            let path = format!("vif of {}, beside {found:?},", taps.join(" and ")).into();
+            return Err(InitError::NoDevice { path, deadline });
         }
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLIN)], timeout) {
@@ -107,8 +126,8 @@ fn kernel_events() -> nix::Result<OwnedFd> {
     Ok(events)
 }
 
-/// The names of xen-netfront's interfaces, by their device numbers.
-fn interfaces(directory: &Path) -> Vec<String> {
+/// xen-netfront's interfaces, in the order of their device numbers.
+fn interfaces(directory: &Path) -> Vec<(u32, String)> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut found: Vec<(u32, String)> = entries
         .filter_map(|entry| {
@@ -118,7 +137,7 @@ fn interfaces(directory: &Path) -> Vec<String> {
         })
         .collect();
     found.sort_unstable();
-    found.into_iter().map(|(_, name)| name).collect()
+    found
 }
 
 fn failed(operation: &'static str, name: &str) -> impl FnOnce(io::Error) -> InitError {
@@ -157,12 +176,23 @@ mod tests {
             fs::create_dir_all(&device).unwrap();
             fs::write(device.join("nodename"), node).unwrap();
         }
-        assert_eq!(interfaces(directory.path()), ["eth1", "eth0"]);
+        assert_eq!(interfaces(directory.path()), [(9, "eth1".to_owned()), (10, "eth0".to_owned())]);
+    }
+
+    #[test]
+    fn a_tap_gets_the_interface_with_its_number_and_any_other_the_lowest_left() {
+        let found = [(0, "eth0"), (1, "eth1"), (2, "eth2")].map(|(number, name)| (number, name.to_owned()));
+        let assigned = |taps: &[&str]| assign(taps, &found);
+        let names = |names: &[&str]| Some(names.iter().copied().map(str::to_owned).collect());
+        assert_eq!(assigned(&["vif7.1-emu", "vif7.0-emu"]), names(&["eth1", "eth0"]));
+        assert_eq!(assigned(&["tap0", "vif7.0-emu", "tap1"]), names(&["eth1", "eth0", "eth2"]));
+        assert_eq!(assigned(&["vif7.3-emu"]), None, "a PV interface of another number is none for it");
+        assert_eq!(assigned(&["a", "b", "c", "d"]), None);
     }
 
     #[test]
     fn an_interface_that_stays_away_is_named_with_the_deadline() {
-        let error = wait(1 << 20, Duration::from_millis(20)).unwrap_err().to_string();
+        let error = wait(&["vif7.1-emu"], Duration::from_millis(20)).unwrap_err().to_string();
         assert!(error.contains("did not appear within 20ms"), "{error}");
     }
 }

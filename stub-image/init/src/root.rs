@@ -33,6 +33,7 @@ pub fn run(reporter: &mut Reporter) -> Result<Infallible, InitError> {
         reporter.stage(Stage::Booted)?;
     }
     mounts::pseudo(&mounts::SCRATCH)?;
+    mounts::seal_root()?;
     set(OVERCOMMIT)?;
     if let Err(error) = set(GRANTS) {
         // A kernel without this driver serves a guest as long as nothing uses a channel.
