@@ -245,7 +245,7 @@ fn account(tree: &mut Tree) -> Result<(), ImageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::skipped::{ignored, labs_roots};
+    use crate::skipped::{ignored, labs_root};
 
     fn files(tree: &Tree) -> BTreeSet<&Path> {
         tree.nodes().filter(|(_, node)| matches!(node, Node::File(..))).map(|(path, _)| path).collect()
@@ -264,7 +264,7 @@ mod tests {
     fn every_collector_that_is_installed_collects_the_same() {
         let ours = builtin();
         let mut functions = vec![PathBuf::from(HOOK_FUNCTIONS)];
-        functions.extend(labs_roots().into_iter().map(|root| root.join(&HOOK_FUNCTIONS[1..])));
+        functions.extend(labs_root().map(|root| root.join(&HOOK_FUNCTIONS[1..])));
         let functions = functions.into_iter().find(|path| path.exists());
         let dracut = Path::new(DRACUT).exists().then(PathBuf::new);
         for (collector, there) in [(Collector::Dracut, dracut), (Collector::InitramfsTools, functions)] {

@@ -11,9 +11,12 @@ pub(crate) fn ignored(why: &str) {
     let _ = writeln!(stderr(), "ignored: {test}: {why}");
 }
 
-/// Roots that the lab has built on this machine.
-pub(crate) fn labs_roots() -> Vec<PathBuf> {
+/// The root of the lab's dom0: the one that `cargo xtask test` names, else one that the lab has built on this machine.
+pub(crate) fn labs_root() -> Option<PathBuf> {
+    if let Some(root) = std::env::var_os("STUBCTL_LAB_ROOT") {
+        return Some(root.into());
+    }
     let cache = std::env::home_dir().unwrap_or_default().join(".cache/stubctl-lab");
-    let entries = fs::read_dir(cache).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path().join("root")).filter(|root| root.is_dir()).collect()
+    let roots = fs::read_dir(cache).into_iter().flatten().flatten().map(|entry| entry.path().join("root"));
+    roots.filter(|root| root.is_dir()).find(|root| root.to_string_lossy().contains("dom0-"))
 }

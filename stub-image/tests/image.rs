@@ -172,6 +172,42 @@ fn the_same_packages_in_another_folder_at_another_time_give_the_same_bytes() {
 }
 
 #[test]
+fn debians_own_packages_give_the_same_bytes_through_another_name_with_another_environment() {
+    let Some(root) = std::env::var_os("STUBCTL_LAB_ROOT").map(PathBuf::from) else {
+        let _ = writeln!(std::io::stderr(), "ignored: no lab's root; `cargo xtask test` has one");
+        return;
+    };
+    let names = fs::read_dir(root.join("lib/modules")).unwrap().map(|entry| entry.unwrap().file_name());
+    let release = names.max().expect("a kernel").into_string().unwrap();
+    let synthetic = Distribution::new();
+    std::os::unix::fs::symlink(&root, synthetic.at("elsewhere")).unwrap();
+    let build = |root: &Path, out: &str, variables: &[(&str, &str)]| {
+        let out = synthetic.at(out);
+        let output = Command::new(env!("CARGO_BIN_EXE_stub-image"))
+            .args(["build", "--kernel-release", &release, "--root"])
+            .arg(root)
+            .arg("--init")
+            .arg(synthetic.at("init"))
+            .arg("--out")
+            .arg(&out)
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        files(&out)
+    };
+    let one = build(&root, "one", &[]);
+    let variables = [("SOURCE_DATE_EPOCH", "1"), ("TZ", "Asia/Tokyo"), ("LC_ALL", "C.UTF-8")];
+    let other = build(&synthetic.at("elsewhere"), "deeper/other", &variables);
+    assert!(
+        one == other,
+        "{}",
+        text(&stub_image(&["diff"], &[&synthetic.at("one"), &synthetic.at("deeper/other")]).stdout)
+    );
+    assert_eq!(one.len(), 4, "kernel, ramdisk, root filesystem, manifest");
+}
+
+#[test]
 fn every_file_is_accounted_for() {
     let image = Distribution::new().image_kept("erofs");
     let manifest = manifest(&image.1);

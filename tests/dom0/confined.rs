@@ -50,7 +50,7 @@ fn qemu_calls_nothing_that_is_not_on_the_list() {
     {
         qmp.execute(command, None, within()).unwrap_or_else(|error| panic!("{command}: {error}"));
     }
-    drop(qmp);
+    drop((qmp, host));
     stubctl::destroy(&guest);
     let text = console(&guest);
     let mut calls: BTreeMap<u32, u32> = BTreeMap::new();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! Whatever died when, a later reap pays for it; and it touches nothing else.
 
+use std::cell::Cell;
+
 use libstub::host::fake::{Behaviour, Fault};
 use libstub::host::{DomainKind, Hypervisor as _, NewDomain};
 use libstub::{Cause, Name, ReapOptions, Reaped, Remains};
@@ -54,6 +56,61 @@ fn what_a_create_leaves_that_dies_at_any_call_is_reaped() {
             assert_eq!(bench.reap(false), Reaped::default(), "call {at}: a second reap found something");
         }
     });
+}
+
+#[test]
+fn another_toolstacks_domain_with_the_uuid_of_a_create_that_died_lives_on() {
+    let uuid = Uuid::from_u128(0x5ca1_ab1e);
+    let tried = Cell::new(0);
+    quietly(|| {
+        for at in 1.. {
+            let mut bench = Bench::new(Behaviour::Ready);
+            bench.config.uuid = Some(uuid);
+            if !bench.create_that_dies(at) {
+                return;
+            }
+            let there = bench.host.domains().expect("domains").iter().any(|info| info.uuid == uuid);
+            if there || !bench.record().exists() {
+                continue;
+            }
+            tried.set(tried.get() + 1);
+            let new = NewDomain { uuid, kind: DomainKind::Hvm, vcpus: 1 };
+            let other = bench.host.create_domain(&new).expect("a domain");
+            bench.host.unpause(other).expect("running");
+            bench.reap(false);
+            let info = bench.host.domain(other).expect("Xen");
+            assert!(info.is_some_and(|info| !info.dying && !info.paused), "call {at}");
+        }
+    });
+    assert!(tried.get() > 0, "no create died with a record and without a domain");
+}
+
+#[test]
+fn a_create_clears_what_is_left_of_its_name_without_a_record() {
+    let bench = Bench::new(Behaviour::Ready);
+    let made = bench.create().expect("created");
+    std::fs::remove_file(bench.record()).expect("its record is lost");
+    let error = bench.create().expect_err("the pair runs");
+    assert!(matches!(*error.cause, Cause::NameTaken { .. }), "{error:?}");
+    let lives = |domid| bench.host.domain(domid).expect("Xen").is_some_and(|info| !info.dying);
+    assert!(lives(made.guest) && lives(made.stubdom), "a pair that runs was touched");
+    bench.host.destroy(made.guest).expect("destroyed by another hand");
+    bench.create().expect("created in its place");
+    bench.destroy().expect("destroyed");
+    assert_eq!(bench.remains(), Vec::<String>::new());
+}
+
+#[test]
+fn a_create_sets_a_damaged_record_of_its_name_aside() {
+    let bench = Bench::new(Behaviour::Ready);
+    std::fs::create_dir_all(bench.journal.directory()).expect("a directory");
+    std::fs::write(bench.record(), "{").expect("damaged");
+    bench.create().expect("created");
+    bench.destroy().expect("destroyed");
+    let aside = bench.journal.directory().join("g.damaged.1");
+    assert_eq!(std::fs::read_to_string(aside).expect("kept"), "{");
+    bench.forget_damaged();
+    assert_eq!(bench.remains(), Vec::<String>::new());
 }
 
 #[test]

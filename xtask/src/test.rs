@@ -11,7 +11,7 @@ use clap::ValueEnum;
 
 use crate::build::TestBinary;
 use crate::image::{self, Which};
-use crate::lab::{Lab, Xen, quoted};
+use crate::lab::{Lab, Root, Xen, quoted};
 use crate::{build, docs, foreign, guest, packages};
 
 /// What runs the test binaries in dom0.
@@ -66,9 +66,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         match ring {
             Ring::Unit => {
                 packages::ensure(&[packages::UNIT])?;
-                cargo_test(args.which.xen, &["--workspace", "--exclude", "xen-sys"], filter)?;
+                cargo_test(args.which.xen, &["--workspace", "--exclude", "xen-sys"], filter, |cargo| {
+                    // Images of the lab's own packages are compared here; a foreign root does not see them.
+                    if foreign::is_native(args.which.xen)? {
+                        cargo.env("STUBCTL_LAB_ROOT", Root::ensure(args.which.xen)?.tree());
+                    }
+                    Ok(())
+                })?;
             }
-            Ring::Ffi => cargo_test(args.which.xen, &["--package", "xen-sys"], filter)?,
+            Ring::Ffi => cargo_test(args.which.xen, &["--package", "xen-sys"], filter, |_| Ok(()))?,
             Ring::Dom0 => dom0(args, filter)?,
         }
         println!("== ring {name} took {:.0} s", started.elapsed().as_secs_f64());
@@ -76,8 +82,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn cargo_test(xen: Xen, packages: &[&str], filter: &str) -> Result<()> {
-    let status = build::cargo(xen)?.arg("test").args(packages).arg("--").arg(filter).status()?;
+fn cargo_test(
+    xen: Xen,
+    packages: &[&str],
+    filter: &str,
+    with: impl FnOnce(&mut Command) -> Result<()>,
+) -> Result<()> {
+    let mut cargo = build::cargo(xen)?;
+    with(&mut cargo)?;
+    let status = cargo.arg("test").args(packages).arg("--").arg(filter).status()?;
     if !status.success() {
         bail!("tests failed");
     }

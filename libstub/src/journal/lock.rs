@@ -5,13 +5,13 @@
 //! dead process's locks back. Two names on one byte (of 2^62) would only see each other as busy.
 
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use sha2::{Digest as _, Sha256};
 
 use crate::config::Name;
 
@@ -90,7 +90,8 @@ fn short(constant: libc::c_int) -> libc::c_short {
 }
 
 fn byte_of(name: &Name) -> libc::off_t {
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    libc::off_t::try_from(hasher.finish() >> 2).unwrap_or(0)
+    // The same in every release of this library, whatever compiler built it.
+    let digest = Sha256::digest(name.as_str());
+    let number = digest.iter().take(8).fold(0, |number: u64, byte| number << 8 | u64::from(*byte));
+    libc::off_t::try_from(number >> 2).unwrap_or(0)
 }

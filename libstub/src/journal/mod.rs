@@ -222,13 +222,32 @@ impl Journal {
     pub(crate) fn set_aside(&self, record: &Path, dry_run: bool) -> Result<Option<PathBuf>, JournalError> {
         let name = record.file_stem().and_then(|stem| Name::new(&stem.to_string_lossy()).ok());
         let Some(name) = name else { return Ok(None) };
-        let to = (1..).map(|number| self.directory.join(format!("{name}.damaged.{number}")));
-        let Some(to) = to.into_iter().find(|to| !to.exists()) else { return Ok(None) };
         if dry_run {
-            return if self.is_claimed(&name)? { Err(JournalError::Busy(name)) } else { Ok(Some(to)) };
+            return if self.is_claimed(&name)? {
+                Err(JournalError::Busy(name))
+            } else {
+                Ok(self.aside(&name))
+            };
         }
-        let _claim = self.claim(&name)?;
-        match self.find(&name) {
+        let claim = self.claim(&name)?;
+        self.set_aside_claimed(record, &name, &claim)
+    }
+
+    /// Where a damaged record of this name goes.
+    fn aside(&self, name: &Name) -> Option<PathBuf> {
+        let to = (1..).map(|number| self.directory.join(format!("{name}.damaged.{number}")));
+        to.into_iter().find(|to| !to.exists())
+    }
+
+    /// The same for the holder of its name.
+    pub(crate) fn set_aside_claimed(
+        &self,
+        record: &Path,
+        name: &Name,
+        _: &Claim,
+    ) -> Result<Option<PathBuf>, JournalError> {
+        let Some(to) = self.aside(name) else { return Ok(None) };
+        match self.find(name) {
             Err(JournalError::Unreadable { .. }) => {}
             Err(error @ JournalError::Io { .. }) => return Err(error),
             _ => return Ok(None),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use uuid::Uuid;
 use xen_sys::{DomId, DomainInfo, Kib};
 
+use super::cause::Cause;
 use super::observe::Life;
 use super::operation::{Job, Operation, Reply, Task};
 use super::teardown::{After, Outcome, Owed, teardown};
@@ -147,6 +148,96 @@ pub(crate) fn is_unstarted(info: &DomainInfo) -> bool {
     info.paused && info.cpu_time == Duration::ZERO
 }
 
+/// The domains with our mark that no record knows, by their pair.
+fn orphans(
+    host: &dyn Host,
+    journal: &Journal,
+    known: &BTreeSet<Uuid>,
+    wanted: impl Fn(&Name) -> bool,
+) -> Result<BTreeMap<Name, Vec<(Role, DomainInfo)>>, HostError> {
+    let ours = journal.directory().to_string_lossy();
+    let mut orphans: BTreeMap<Name, Vec<(Role, DomainInfo)>> = BTreeMap::new();
+    for info in host.domains()? {
+        if info.domid == DomId::DOM0 || known.contains(&info.uuid) {
+            continue;
+        }
+        if let Some(mark) = Mark::read(host, info.domid)?
+            && mark.journal == ours
+            && wanted(&mark.pair)
+        {
+            orphans.entry(mark.pair).or_default().push((mark.role, info));
+        }
+    }
+    Ok(orphans)
+}
+
+/// The record that a pair would have whose domains are these.
+fn orphan_record(
+    host: &dyn Host,
+    name: &Name,
+    pair: &[(Role, DomainInfo)],
+    boot_id: &str,
+) -> Result<Record, HostError> {
+    let mut record = Record::new(name, Uuid::new_v4(), Kib::new(0), 0, boot_id.to_owned());
+    record.ending = true;
+    for (role, info) in pair {
+        // Between the list and the claim the domain may have gone, and its id been given away.
+        let now = host.domain(info.domid)?;
+        let mark = match role {
+            Role::Guest => &mut record.guest,
+            Role::Stubdom => &mut record.stubdom,
+        };
+        mark.uuid = info.uuid;
+        if Life::of(now.as_ref(), mark) == Life::Gone {
+            continue;
+        }
+        mark.domid = Some(info.domid);
+        for devid in host.list(&VbdMark::directory(info.domid))? {
+            record.vbds.extend(devid.parse().ok().map(|devid| VbdMark { domid: info.domid, devid }));
+        }
+    }
+    Ok(record)
+}
+
+/// Removes what is left of a pair of this name whose record is damaged or lost, for the holder of the name; nothing if a
+/// pair of the name runs, or nothing of it is ours.
+pub(super) fn lost(
+    host: &dyn Host,
+    journal: &Journal,
+    claim: &Claim,
+    name: &Name,
+) -> Result<Option<Outcome>, Cause> {
+    let damaged = match journal.find(name) {
+        Err(JournalError::Unreadable { path, .. }) => Some(path),
+        found => match found? {
+            Some(_) => return Ok(None),
+            None => None,
+        },
+    };
+    let mut pairs = orphans(host, journal, &BTreeSet::new(), |wanted| wanted == name)?;
+    let pair = pairs.remove(name).unwrap_or_default();
+    let runs = |wanted: Role| {
+        pair.iter().any(|(role, info)| {
+            *role == wanted && !is_unstarted(info) && !info.dying && info.shutdown.is_none()
+        })
+    };
+    if (runs(Role::Guest) && runs(Role::Stubdom)) || (damaged.is_none() && pair.is_empty()) {
+        return Ok(None);
+    }
+    let mut outcome = Outcome::default();
+    if let Some(path) = damaged
+        && let Some(to) = journal.set_aside_claimed(&path, name, claim)?
+    {
+        outcome.undone.push(format!("its damaged record (now {})", to.display()));
+    }
+    if !pair.is_empty() {
+        let mut record = orphan_record(host, name, &pair, &host.boot_id()?)?;
+        journal.write(&record, claim)?;
+        outcome.add(teardown(host, journal, claim, &mut record, After::Nothing));
+    }
+    Ok(Some(outcome))
+}
+
 struct Reaping {
     host: Box<dyn Host>,
     journal: Journal,
@@ -165,7 +256,10 @@ impl Reaping {
                 Some(_) if record.again && self.journal.is_supervised(&record.name)? => {
                     self.reaped.busy.extend(self.wanted(&record.name).then(|| record.name.clone()));
                 }
-                Some(why) if self.wanted(&record.name) => self.record(&record.name, why)?,
+                Some(why) if self.wanted(&record.name) => {
+                    let reaped = self.record(&record.name, why);
+                    self.go_on(&record.name, why, reaped);
+                }
                 _ => {}
             }
         }
@@ -182,8 +276,10 @@ impl Reaping {
             .iter()
             .flat_map(|record| [record.guest.uuid, record.stubdom.uuid])
             .collect();
-        for (name, pair) in self.orphans(&known)? {
-            self.orphan(&name, &pair, &boot_id)?;
+        let orphans = orphans(self.host.as_ref(), &self.journal, &known, |name| self.wanted(name))?;
+        for (name, pair) in orphans {
+            let reaped = self.orphan(&name, &pair, &boot_id);
+            self.go_on(&name, Remains::Orphan, reaped);
         }
         if !self.options.dry_run {
             self.journal.tidy(|name| self.wanted(name))?;
@@ -227,6 +323,14 @@ impl Reaping {
         }
     }
 
+    /// What fails with one pair is owed, and no reason to leave the others.
+    fn go_on(&mut self, name: &Name, why: Remains, reaped: Result<(), ReapError>) {
+        if let Err(error) = reaped {
+            let owed = Owed { what: "the whole pair".to_owned(), why: error.to_string() };
+            self.tell(name, why, Outcome { undone: Vec::new(), owed: vec![owed] });
+        }
+    }
+
     fn tell(&mut self, name: &Name, why: Remains, outcome: Outcome) {
         let Outcome { undone, owed } = outcome;
         self.reaped.pairs.push(ReapedPair { name: name.clone(), why, undone, owed });
@@ -242,24 +346,6 @@ impl Reaping {
             to => self.reaped.set_aside.extend(to?),
         }
         Ok(())
-    }
-
-    /// The domains with our mark that no record knows, by their pair.
-    fn orphans(&self, known: &BTreeSet<Uuid>) -> Result<BTreeMap<Name, Vec<(Role, DomainInfo)>>, ReapError> {
-        let ours = self.journal.directory().to_string_lossy();
-        let mut orphans: BTreeMap<Name, Vec<(Role, DomainInfo)>> = BTreeMap::new();
-        for info in self.host.domains()? {
-            if info.domid == DomId::DOM0 || known.contains(&info.uuid) {
-                continue;
-            }
-            if let Some(mark) = Mark::read(self.host.as_ref(), info.domid)?
-                && mark.journal == ours
-                && self.wanted(&mark.pair)
-            {
-                orphans.entry(mark.pair).or_default().push((mark.role, info));
-            }
-        }
-        Ok(orphans)
     }
 
     fn orphan(&mut self, name: &Name, pair: &[(Role, DomainInfo)], boot_id: &str) -> Result<(), ReapError> {
@@ -288,24 +374,7 @@ impl Reaping {
             self.tell(name, Remains::Orphan, outcome);
             return Ok(());
         }
-        let mut record = Record::new(name, Uuid::new_v4(), Kib::new(0), 0, boot_id.to_owned());
-        record.ending = true;
-        for (role, info) in pair {
-            // Between the list and the claim the domain may have gone, and its id been given away.
-            let now = self.host.domain(info.domid)?;
-            let mark = match role {
-                Role::Guest => &mut record.guest,
-                Role::Stubdom => &mut record.stubdom,
-            };
-            mark.uuid = info.uuid;
-            if Life::of(now.as_ref(), mark) == Life::Gone {
-                continue;
-            }
-            mark.domid = Some(info.domid);
-            for devid in self.host.list(&VbdMark::directory(info.domid))? {
-                record.vbds.extend(devid.parse().ok().map(|devid| VbdMark { domid: info.domid, devid }));
-            }
-        }
+        let mut record = orphan_record(self.host.as_ref(), name, pair, boot_id)?;
         // On disk before anything is done: if this process ends now, it is an unfinished pair.
         self.journal.write(&record, &claim)?;
         let outcome = teardown(self.host.as_ref(), &self.journal, &claim, &mut record, After::Nothing);

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use proto::keys;
 use uuid::Uuid;
-use xen_sys::DomId;
+use xen_sys::{DomId, DomainInfo};
 
+use super::reap::is_unstarted;
 use crate::host::{BackendState, FailureKind, Host, HostError};
 use crate::journal::{Claim, DomainMark, Journal, Record};
 use crate::xenbus::{Batch, VbdMark};
@@ -97,6 +98,11 @@ pub(super) fn teardown(
 }
 
 impl Outcome {
+    pub(super) fn add(&mut self, other: Self) {
+        self.undone.extend(other.undone);
+        self.owed.extend(other.owed);
+    }
+
     fn owe(&mut self, what: impl Into<String>, why: &dyn std::error::Error) {
         let what = what.into();
         let mut reason = why.to_string();
@@ -161,7 +167,7 @@ impl Pass<'_> {
     fn find(&mut self, mark: &mut DomainMark) -> Option<(DomId, Uuid)> {
         let found = match mark.domid {
             Some(domid) => self.host.domain(domid),
-            None => self.host.domains().map(|all| all.into_iter().find(|info| info.uuid == mark.uuid)),
+            None => self.unnoted(mark.uuid),
         };
         match found {
             Ok(found) => {
@@ -174,6 +180,15 @@ impl Pass<'_> {
                 None
             }
         }
+    }
+
+    /// The domain that was made and whose id was not recorded any more: it never ran, and nobody named it. A config's uuid
+    /// may be that of another toolstack's domain by now.
+    fn unnoted(&self, uuid: Uuid) -> Result<Option<DomainInfo>, HostError> {
+        let fresh = |info: &DomainInfo| info.uuid == uuid && is_unstarted(info);
+        let Some(info) = self.host.domains()?.into_iter().find(fresh) else { return Ok(None) };
+        let name = self.host.read(&format!("{}/name", keys::home(info.domid.get())))?;
+        Ok(name.is_none().then_some(info))
     }
 
     /// Whether what is named after a domain id is this record's: ids are used again. If Xen does not say, it is not

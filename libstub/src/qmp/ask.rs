@@ -27,8 +27,7 @@ pub(crate) fn ask(
     limit: Duration,
     cancel: &AtomicBool,
 ) -> Result<Answer, HostError> {
-    let deadline = Instant::now() + limit;
-    let offer = deadline.min(Instant::now() + OFFER);
+    let offer = Instant::now() + OFFER.min(limit);
     let directory = keys::device_model(stubdom.get(), guest.get());
     let channel = loop {
         if cancel.load(Ordering::Relaxed) {
@@ -44,6 +43,8 @@ pub(crate) fn ask(
             _ => std::thread::sleep(RETRY),
         }
     };
+    // Only from here on: what a slow xenstored took is not QEMU's silence.
+    let deadline = Instant::now() + limit;
     let answer = Qmp::open(Cancelled { channel, cancel }, deadline)
         .and_then(|mut qmp| qmp.execute("query-status", None, deadline));
     Ok(match answer {

@@ -92,7 +92,7 @@ impl Default for SupervisorOptions {
             restarts: RestartLimit::default(),
             ask_every: Duration::from_secs(30),
             ask_limit: Duration::from_secs(30),
-            look_every: Duration::from_secs(5),
+            look_every: Duration::from_secs(1),
         }
     }
 }

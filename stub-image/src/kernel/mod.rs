@@ -91,13 +91,15 @@ impl Wanted {
                     Some(source) => Minimal { source: source.clone(), cache: minimal::cache() },
                     None => Minimal::new(root)?,
                 };
+                let inside = minimal.source.strip_prefix(root.directory()).ok();
+                let package = inside.and_then(|inside| packages.of(&Path::new("/").join(inside)));
+                let package = package.map(str::to_owned);
                 // A symbolic link would name the same source differently.
                 minimal.source = fs::canonicalize(&minimal.source)
                     .map_err(ImageError::file("looking for", &minimal.source))?;
                 let bytes =
                     fs::read(&minimal.source).map_err(ImageError::file("reading", &minimal.source))?;
-                let origin =
-                    KernelOrigin { file: name(&minimal.source), sha256: digest(&bytes), package: None };
+                let origin = KernelOrigin { file: name(&minimal.source), sha256: digest(&bytes), package };
                 Ok(Kernel { vmlinux: minimal.build()?, origin, modular: false })
             }
             Choice::File(path) => {

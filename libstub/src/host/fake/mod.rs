@@ -71,6 +71,7 @@ impl FakeHost {
             held: Vec::new(),
             watches: Vec::new(),
             silent: BTreeSet::new(),
+            withdrawn: BTreeSet::new(),
             free: Kib::from_mib(4096),
             unfit: Vec::new(),
         };

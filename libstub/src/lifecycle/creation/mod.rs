@@ -18,10 +18,11 @@ use super::create::{Clock, CreateError, CreateStage, Event, Milestone, Pair};
 use super::observe::{self, Observation, Verdict};
 use super::operation::{Job, Reply, Task};
 use super::plan::{self, Plan};
+use super::reap;
 use super::teardown::{self, After, Outcome};
 use crate::config::GuestConfig;
 use crate::host::{BackendState, BlockDevice, Host};
-use crate::journal::{Claim, DomainMark, Journal, Record};
+use crate::journal::{Claim, DomainMark, Journal, JournalError, Record};
 use crate::xenbus::VbdMark;
 
 /// The stubdomain has one vCPU, as libxl gives it.
@@ -29,6 +30,8 @@ const STUBDOM_VCPUS: u32 = 1;
 
 /// How often it is looked whether blkback has opened a disk that it was told of long before.
 const BACKEND_POLL: Duration = Duration::from_millis(2);
+/// How often the pair is looked at meanwhile.
+const PAIR_POLL: Duration = Duration::from_millis(100);
 
 pub(super) use again::Again;
 pub(crate) use again::seconds_of_boot;
@@ -172,6 +175,11 @@ impl Creation {
 
     fn preflight(&mut self) -> Result<(Plan, Vec<BlockDevice>), Cause> {
         let claim = self.journal.claim(&self.config.name)?;
+        if let Err(damaged @ JournalError::Unreadable { .. }) = self.journal.find(&self.config.name)
+            && !self.clear_lost(&claim)?
+        {
+            return Err(damaged.into());
+        }
         match self.by {
             By::Anybody => plan::check_supervision(&self.journal, &self.config, false)?,
             By::Caller => plan::check_supervision(&self.journal, &self.config, true)?,
@@ -179,15 +187,12 @@ impl Creation {
                 self.restarts = again::begin(&self.journal, &claim, &self.config.name, stubdom)?;
             }
         }
-        let (host, journal) = (self.host.as_ref(), &self.journal);
-        let mut left = Outcome::default();
-        let plan = plan::plan(host, journal, &self.config, |mut record| {
-            let after = After::failed(&record);
-            left = teardown::teardown(host, journal, &claim, &mut record, after);
-            if left.owed.is_empty() { Ok(()) } else { Err(Cause::LeftBehind) }
-        });
-        self.left = left;
-        let plan = plan?;
+        let plan = match self.plan(&claim) {
+            // It may be taken by what is left of a pair whose record is lost.
+            Err(Cause::NameTaken { .. }) if self.clear_lost(&claim)? => self.plan(&claim)?,
+            plan => plan?,
+        };
+        let journal = &self.journal;
         if let Err(error) = journal.remember(&plan.verified, &self.config.name, &claim) {
             // It costs the next create time, and this one nothing.
             tracing::warn!(%error, "the image will be read again");
@@ -197,6 +202,28 @@ impl Creation {
         // devices are held by this process alone, and go with it.
         let disks = self.config.disks.iter().map(|disk| self.open(&disk.target, disk.mode));
         Ok((plan, disks.collect::<Result<Vec<_>, _>>()?))
+    }
+
+    /// Checks everything, and removes what the journal knows of an earlier pair of the name.
+    fn plan(&mut self, claim: &Claim) -> Result<Plan, Cause> {
+        let (host, journal) = (self.host.as_ref(), &self.journal);
+        let mut left = Outcome::default();
+        let plan = plan::plan(host, journal, &self.config, |mut record| {
+            let after = After::failed(&record);
+            left = teardown::teardown(host, journal, claim, &mut record, after);
+            if left.owed.is_empty() { Ok(()) } else { Err(Cause::LeftBehind) }
+        });
+        self.left.add(left);
+        plan
+    }
+
+    /// Removes what is left of a pair of the name whose record is damaged or lost; whether there was anything.
+    fn clear_lost(&mut self, claim: &Claim) -> Result<bool, Cause> {
+        let Some(left) = reap::lost(self.host.as_ref(), &self.journal, claim, &self.config.name)? else {
+            return Ok(false);
+        };
+        self.left.add(left);
+        if self.left.owed.is_empty() { Ok(true) } else { Err(Cause::LeftBehind) }
     }
 
     fn check_cancel(&self) -> Result<(), Cause> {
@@ -235,7 +262,7 @@ impl Creation {
 
     fn finish(&mut self, emit: &dyn Fn(Event)) -> Result<Pair, Cause> {
         emit(self.clock.event(Milestone::ReadySeen));
-        self.wait_backends()?;
+        self.wait_backends(emit)?;
         self.note(|record| record.complete = true)?;
         // The pair may have died, and the caller have changed its mind, since the ready key was seen.
         self.check_cancel()?;
@@ -249,12 +276,21 @@ impl Creation {
     }
 
     /// blkback must have every disk open before our own hold on it ends.
-    fn wait_backends(&mut self) -> Result<(), Cause> {
+    fn wait_backends(&mut self, emit: &dyn Fn(Event)) -> Result<(), Cause> {
         let deadline = Instant::now() + self.config.stubdom.timeout;
-        for (vbd, _) in &self.held {
-            let VbdMark { domid, devid } = *vbd;
+        let mut next_look = Instant::now();
+        let vbds: Vec<VbdMark> = self.held.iter().map(|(vbd, _)| *vbd).collect();
+        for vbd in vbds {
+            let VbdMark { domid, devid } = vbd;
             while self.host.backend(domid, devid)? != BackendState::Open {
                 self.check_cancel()?;
+                // A frontend that died never comes to it.
+                if Instant::now() >= next_look {
+                    if let Verdict::Failed(cause) = self.observe(emit)?.verdict() {
+                        return Err(cause);
+                    }
+                    next_look = Instant::now() + PAIR_POLL;
+                }
                 let complaint = self.host.read(&vbd.backend_error())?;
                 if complaint.is_some() || Instant::now() >= deadline {
                     return Err(Cause::BackendStuck { domid, devid });
