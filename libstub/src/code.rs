@@ -167,7 +167,7 @@ codes! {
         "see that the journal's directory is on a disk that is not full, and owned by root"
     JournalUnreadable "journal-unreadable"
         "A record is damaged."
-        "stubctl reap, and a create of the name, moves it out of the way, and removes the domains that it was about"
+        "stubctl reap moves it out of the way, and removes the domains that it was about"
     JournalVersion "journal-version"
         "A record was written by another release, and is left alone."
         "use the release that wrote it to end the pair"

@@ -208,10 +208,10 @@ fn cmdline(format: Format, debug_shell: bool) -> String {
     line
 }
 
-/// A ramdisk's files stay in memory; while they are unpacked, so does the packed form.
+/// A ramdisk's files stay in memory, where they may take half of it (tmpfs), beside their packed form while it is unpacked.
 fn memory(modular: bool, format: Format, size: usize) -> Memory {
     let Memory { least, usual } = if modular { MODULAR } else { MINIMAL };
-    let size = if format == Format::Ramdisk { size + size / 2 } else { 0 };
+    let size = if format == Format::Ramdisk { size * 2 + size / 4 } else { 0 };
     let files = u32::try_from(size.div_ceil(MIB)).unwrap_or(u32::MAX / 2);
     Memory { least: least + files, usual: usual + files }
 }
@@ -281,6 +281,6 @@ mod tests {
     fn a_ramdisk_needs_the_memory_that_its_files_are_in_beside_the_kernels() {
         assert_eq!(memory(true, Format::Erofs, 40 * MIB), MODULAR);
         let Memory { least, usual } = memory(false, Format::Ramdisk, 40 * MIB);
-        assert_eq!((least, usual), (MINIMAL.least + 60, MINIMAL.usual + 60));
+        assert_eq!((least, usual), (MINIMAL.least + 90, MINIMAL.usual + 90));
     }
 }

@@ -67,6 +67,7 @@ impl Ramdisk {
         };
         if let Some(rootfs) = self.rootfs {
             tree.add(ramdisk::ROOTFS, Node::File(format!("{rootfs}\n").into_bytes(), Mode::Data))?;
+            tree.need(ramdisk::ROOTFS, INIT);
         }
         let mut list = Vec::new();
         for (name, file) in closure {
@@ -78,11 +79,14 @@ impl Ramdisk {
             let unpacked =
                 unpack::unpack(&bytes).map_err(ImageError::file("unpacking", root.outer(&file)))?;
             tree.add(&path, Node::File(unpacked.unwrap_or(bytes), Mode::Data))?;
+            tree.need(&path, INIT);
+            tree.came_from(&path, &file);
             let wanted = self.modules.iter().find(|wanted| kmod::name(&wanted.name) == name);
             let parameters = wanted.map(|wanted| wanted.parameters.clone()).unwrap_or_default();
             list.push(Module { path, parameters });
         }
         tree.add(ramdisk::MODULES, Node::File(ramdisk::encode(&list).into_bytes(), Mode::Data))?;
+        tree.need(ramdisk::MODULES, INIT);
         for (from, to) in &self.files {
             let bytes = fs::read(from).map_err(ImageError::file("reading", from))?;
             tree.add(to, Node::File(bytes, mode_of(from)?))?;

@@ -59,6 +59,8 @@ pub struct Tree {
     nodes: BTreeMap<PathBuf, Node>,
     /// Who needs what is at a path.
     needs: BTreeMap<PathBuf, BTreeSet<String>>,
+    /// Where in the distribution's root those files were that have another name here.
+    origins: BTreeMap<PathBuf, PathBuf>,
     links: Links,
 }
 
@@ -89,6 +91,11 @@ impl Tree {
     /// Notes that `by` needs what is at `path`.
     pub fn need(&mut self, path: impl AsRef<Path>, by: impl Into<String>) {
         self.needs.entry(Path::new("/").join(path)).or_default().insert(by.into());
+    }
+
+    /// Notes that what is at `path` is the distribution's file `origin`.
+    pub fn came_from(&mut self, path: impl AsRef<Path>, origin: &Path) {
+        self.origins.insert(Path::new("/").join(path), origin.to_owned());
     }
 
     /// Adds the file that `path` leads to in `root`, at the same place, with every link on the way, all needed by `by`.
@@ -143,6 +150,7 @@ impl Tree {
         for (path, by) in other.needs {
             self.needs.entry(path).or_default().extend(by);
         }
+        self.origins.extend(other.origins);
         other.nodes.into_iter().try_for_each(|(path, node)| self.add(path, node))
     }
 
@@ -177,7 +185,10 @@ impl Tree {
                 Node::File(bytes, _) => EntryKind::File { size: bytes.len() as u64, sha256: digest(bytes) },
             },
             needed_by: self.needed_by(path).map(str::to_owned).collect(),
-            package: packages.of(path).filter(|_| !self.is_directory(path, node)).map(str::to_owned),
+            package: packages
+                .of(self.origins.get(path).map_or(path, PathBuf::as_path))
+                .filter(|_| !self.is_directory(path, node))
+                .map(str::to_owned),
         };
         self.nodes().map(entry).collect()
     }

@@ -30,7 +30,10 @@ impl Distribution {
         new.put("root/usr/share/qemu/linuxboot.bin", "boots");
         new.put("root/usr/share/qemu/keymaps/en-us", "letters");
         new.put("root/var/lib/dpkg/info/qemu-system-xen.list", &format!("{QEMU}\n"));
-        new.put("root/var/lib/dpkg/info/linux-image.list", "/boot/vmlinuz-6.1.0-9\n");
+        new.put(
+            "root/var/lib/dpkg/info/linux-image.list",
+            "/boot/vmlinuz-6.1.0-9\n/lib/modules/6.1.0-9/kernel/tun.ko\n",
+        );
         new.put(
             "root/var/lib/dpkg/status",
             "Package: qemu-system-xen\nVersion: 1:7.2\n\nPackage: linux-image\nVersion: 6.1-1\n",
@@ -209,11 +212,18 @@ fn debians_own_packages_give_the_same_bytes_through_another_name_with_another_en
 
 #[test]
 fn every_file_is_accounted_for() {
+    for format in formats() {
+        let image = Distribution::new().image_kept(format);
+        for entry in &manifest(&image.1).contents {
+            assert!(entry.kind == EntryKind::Dir || !entry.needed_by.is_empty(), "{format}: {}", entry.path);
+        }
+    }
+    let image = Distribution::new().image_kept("ramdisk");
+    let contents = manifest(&image.1).contents;
+    let module = contents.iter().find(|entry| entry.path.ends_with("/tun.ko")).unwrap();
+    assert_eq!(module.package.as_deref(), Some("linux-image"));
     let image = Distribution::new().image_kept("erofs");
     let manifest = manifest(&image.1);
-    for entry in &manifest.contents {
-        assert!(entry.kind == EntryKind::Dir || !entry.needed_by.is_empty(), "{}", entry.path);
-    }
     let entry = |path: &str| manifest.contents.iter().find(|entry| entry.path == path).unwrap();
     assert_eq!(entry("/usr/lib/libxenctrl.so.4.17").needed_by, [QEMU]);
     assert_eq!(entry("/usr/share/qemu/keymaps/en-us").needed_by, [QEMU]);

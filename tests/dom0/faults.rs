@@ -53,6 +53,12 @@ fn a_qemu_that_does_what_only_an_intruder_does_is_killed() {
 }
 
 #[test]
+fn a_root_that_is_a_ramdisk_is_read_only() {
+    let error = with_program(Program::AskRoot, 3600);
+    assert_eq!(error["qemu_exit"], "exit 21", "{error:#}");
+}
+
+#[test]
 fn a_qemu_that_says_nothing_ends_the_create_at_its_deadline() {
     let error = with_program(Program::Silence, 20);
     assert_eq!(error["code"], "timed-out");

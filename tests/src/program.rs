@@ -22,6 +22,8 @@ pub enum Program {
     Segfault,
     /// It asks to trace itself, which no QEMU does: signal 31 by the filter of calls.
     Intrude,
+    /// It tells whether its root is read-only: exit 21 if it is, else 20.
+    AskRoot,
     /// It stops itself with SIGSTOP.
     Stop,
     /// It waits for ever and says nothing.
@@ -35,6 +37,12 @@ impl Program {
             Self::Segfault => &[0xf4],
             // ptrace(PTRACE_TRACEME); jmp $
             Self::Intrude => &[0xb8, 101, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05, 0xeb, 0xfe],
+            // statfs("/", buffer); exit_group(20 + (buffer.f_flags & ST_RDONLY))
+            Self::AskRoot => &[
+                0x48, 0x81, 0xec, 0x00, 0x01, 0x00, 0x00, 0x66, 0xc7, 0x04, 0x24, 0x2f, 0x00, 0x48, 0x89,
+                0xe7, 0x48, 0x8d, 0x74, 0x24, 0x10, 0xb8, 137, 0, 0, 0, 0x0f, 0x05, 0x8b, 0x7c, 0x24, 0x60,
+                0x83, 0xe7, 0x01, 0x83, 0xc7, 20, 0xb8, 231, 0, 0, 0, 0x0f, 0x05,
+            ],
             // getpid; gettid; tgkill(pid, tid, SIGSTOP); jmp $
             Self::Stop => &[
                 0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0x89, 0xc7, 0xb8, 186, 0, 0, 0, 0x0f, 0x05, 0x89, 0xc6, 0xba,

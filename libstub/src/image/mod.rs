@@ -179,18 +179,9 @@ impl Image {
             if !path.is_file() {
                 return Err(unusable(format!("{name} is missing")));
             }
-            if !digests.contains_key(&path) {
-                return Err(unusable(format!("its manifest has no digest of {name}")));
-            }
             Ok(path)
         };
         let optional = |name: &str| manifest.digests.contains_key(name).then(|| part(name)).transpose();
-        let more = [manifest::RAMDISK, manifest::ROOTFS]
-            .into_iter()
-            .find(|name| manifest.digests.contains_key(*name));
-        if let (Kind::KernelOnly, Some(name)) = (manifest.kind, more) {
-            return Err(unusable(format!("its kernel is all of it, and its manifest has {name} as well")));
-        }
         Ok(Self {
             kernel: part(manifest::KERNEL)?,
             ramdisk: optional(manifest::RAMDISK)?,

@@ -14,7 +14,7 @@ use crate::config::GuestConfig;
 use crate::host::{Host, PvSpec};
 use crate::image::verify::{self, Verified};
 use crate::image::{Image, ImageError};
-use crate::journal::{Journal, Record};
+use crate::journal::{Journal, JournalError, Record};
 use crate::qemu_args;
 
 /// Memory that Xen itself needs for a domain beside what the domain sees.
@@ -127,7 +127,11 @@ pub(super) fn check_supervision(
     if !supervised && !keys.is_empty() && !journal.has_supervisor()? {
         return Err(Cause::NobodyActs(keys));
     }
-    let again = journal.find(&config.name)?.is_some_and(|record| record.again);
+    let again = match journal.find(&config.name) {
+        // Told, or set aside, where the record itself counts.
+        Err(JournalError::Unreadable { .. }) => false,
+        found => found?.is_some_and(|record| record.again),
+    };
     if !supervised && again && journal.is_supervised(&config.name)? {
         return Err(Cause::PairExists);
     }

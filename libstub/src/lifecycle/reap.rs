@@ -12,7 +12,6 @@ use uuid::Uuid;
 use xen_sys::{DomId, DomainInfo, Kib};
 
 use super::cause::Cause;
-use super::observe::Life;
 use super::operation::{Job, Operation, Reply, Task};
 use super::teardown::{After, Outcome, Owed, teardown};
 use crate::code::Code;
@@ -188,7 +187,8 @@ fn orphan_record(
             Role::Stubdom => &mut record.stubdom,
         };
         mark.uuid = info.uuid;
-        if Life::of(now.as_ref(), mark) == Life::Gone {
+        // One that is dying is still there: it is waited for like any other.
+        if now.is_none_or(|now| now.uuid != info.uuid) {
             continue;
         }
         mark.domid = Some(info.domid);
@@ -326,8 +326,9 @@ impl Reaping {
     /// What fails with one pair is owed, and no reason to leave the others.
     fn go_on(&mut self, name: &Name, why: Remains, reaped: Result<(), ReapError>) {
         if let Err(error) = reaped {
-            let owed = Owed { what: "the whole pair".to_owned(), why: error.to_string() };
-            self.tell(name, why, Outcome { undone: Vec::new(), owed: vec![owed] });
+            let mut outcome = Outcome::default();
+            outcome.owe("the whole pair", &error);
+            self.tell(name, why, outcome);
         }
     }
 

@@ -103,7 +103,7 @@ impl Outcome {
         self.owed.extend(other.owed);
     }
 
-    fn owe(&mut self, what: impl Into<String>, why: &dyn std::error::Error) {
+    pub(super) fn owe(&mut self, what: impl Into<String>, why: &dyn std::error::Error) {
         let what = what.into();
         let mut reason = why.to_string();
         let mut source = why.source();
@@ -199,6 +199,17 @@ impl Pass<'_> {
             Ok(info) => info.is_none_or(|info| info.uuid == uuid),
             Err(error) => {
                 self.owe(format!("what is named after domain {domid}"), &error);
+                false
+            }
+        }
+    }
+
+    /// Whether no domain but this one has the uuid, which a config may share with another toolstack's.
+    fn is_alone(&mut self, domid: DomId, uuid: Uuid) -> bool {
+        match self.host.domains() {
+            Ok(all) => !all.iter().any(|info| info.uuid == uuid && info.domid != domid),
+            Err(error) => {
+                self.owe(format!("what is named after the domain {uuid}"), &error);
                 false
             }
         }
@@ -305,10 +316,12 @@ impl Pass<'_> {
         // The last pair of a host leaves none, as with libxl.
         VbdMark::parents().into_iter().for_each(|directory| batch.remove_empty(directory));
         for mark in [record.stubdom, record.guest] {
-            batch.remove(keys::vm(&mark.uuid.to_string()));
-            if let Some(domid) = mark.domid
-                && self.is_ours(domid, record)
-            {
+            // What is written there comes after the id is recorded.
+            let Some(domid) = mark.domid else { continue };
+            if self.is_alone(domid, mark.uuid) {
+                batch.remove(keys::vm(&mark.uuid.to_string()));
+            }
+            if self.is_ours(domid, record) {
                 batch.remove(keys::home(domid.get()));
             }
         }

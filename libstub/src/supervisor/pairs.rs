@@ -23,10 +23,6 @@ pub(super) struct Watched {
     pub(super) question: Option<Cancel>,
     /// What came instead of an answer to the last one.
     pub(super) silence: Option<String>,
-    /// Its QEMU has answered once: its stubdomain has a way to ask.
-    pub(super) answered: bool,
-    /// How many questions in a row found no way to ask.
-    pub(super) unoffered: u32,
     /// How many acts on it failed in a row.
     pub(super) failures: u32,
 }
@@ -50,15 +46,7 @@ pub(super) enum Phase {
 
 impl Watched {
     pub(super) fn new(brief: Brief) -> Self {
-        Self {
-            brief,
-            phase: Phase::Well,
-            question: None,
-            silence: None,
-            answered: false,
-            unoffered: 0,
-            failures: 0,
-        }
+        Self { brief, phase: Phase::Well, question: None, silence: None, failures: 0 }
     }
 
     /// Its end, if it has ended.

@@ -20,7 +20,9 @@ use crate::{InitError, launch, sys};
 
 const INTERFACES: &str = "/sys/class/net";
 const TUN: &str = "/dev/net/tun";
-const NO_IPV6: &str = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
+/// For the interfaces that are there, and for those to come.
+const NO_IPV6: [&str; 2] =
+    ["/proc/sys/net/ipv6/conf/all/disable_ipv6", "/proc/sys/net/ipv6/conf/default/disable_ipv6"];
 /// dom0 gives the stubdomain's interface the address of the guest's card. The bridge would keep what is sent to it, so
 /// here it gets the address that Xen's own scripts give to ports of bridges.
 const PORT_ADDRESS: [u8; 6] = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff];
@@ -43,7 +45,9 @@ pub fn join(taps: &[&str], deadline: Duration) -> Result<(), InitError> {
         return Ok(());
     }
     // No word of the stubdomain itself on the guest's network. A kernel without IPv6 says none.
-    let _ = fs::write(NO_IPV6, "1");
+    for file in NO_IPV6 {
+        let _ = fs::write(file, "1");
+    }
     let interfaces = wait(taps, deadline)?;
     for (index, (tap, interface)) in taps.iter().zip(&interfaces).enumerate() {
         sys::add_tap(tap, launch::USER).map_err(failed("making", tap))?;

@@ -153,6 +153,13 @@ impl Manifest {
         if self.xen != xen {
             return Err(format!("its QEMU was linked for Xen {}, this is Xen {xen}", self.xen));
         }
+        if !self.digests.contains_key(KERNEL) {
+            return Err(format!("its manifest has no digest of {KERNEL}"));
+        }
+        let more = [RAMDISK, ROOTFS].into_iter().find(|name| self.digests.contains_key(*name));
+        if let (Kind::KernelOnly, Some(name)) = (self.kind, more) {
+            return Err(format!("its kernel is all of it, and its manifest has {name} as well"));
+        }
         Ok(())
     }
 
@@ -171,7 +178,7 @@ mod tests {
     #[test]
     fn a_manifest_is_read_with_less_and_with_more_than_is_known() {
         let text = r#"{"protocol": 1, "xen": "4.17", "qemu": "7.2", "kernel": "6.1", "rootfs": "erofs",
-            "cmdline": "quiet", "min_memory_mib": 64, "digests": {}, "colour": "blue",
+            "cmdline": "quiet", "min_memory_mib": 64, "digests": {"kernel": "00"}, "colour": "blue",
             "contents": [{"path": "/init", "kind": "file", "size": 1, "sha256": "00", "weight": 3}]}"#;
         let manifest = Manifest::from_json(text.as_bytes()).unwrap();
         assert_eq!((&manifest.kernel_origin, manifest.memory_mib()), (&None, 64));

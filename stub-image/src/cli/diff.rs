@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use proto::manifest::{EntryKind, Manifest};
+use proto::manifest::{EntryKind, KernelOrigin, Manifest};
 use serde::Serialize;
 
 use super::inspect::{read, table};
@@ -45,10 +45,18 @@ fn differences(left: &Manifest, right: &Manifest) -> Vec<Difference> {
         .collect()
 }
 
+fn origin(origin: &KernelOrigin) -> String {
+    let KernelOrigin { file, sha256, package } = origin;
+    format!("{file} of {}, {sha256}", package.as_deref().unwrap_or("no package"))
+}
+
 /// Everything that a manifest says, by group and name.
 fn flat(manifest: &Manifest) -> BTreeMap<(u8, String), String> {
     let facts = [
         ("stubdom protocol", manifest.protocol.to_string()),
+        ("kind", format!("{:?}", manifest.kind)),
+        ("arguments", format!("{:?}", manifest.arguments)),
+        ("kernel's origin", manifest.kernel_origin.as_ref().map_or_else(String::new, origin)),
         ("Xen", manifest.xen.clone()),
         ("QEMU", manifest.qemu.clone()),
         ("kernel release", manifest.kernel.clone()),

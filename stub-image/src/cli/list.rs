@@ -124,9 +124,11 @@ mod tests {
         let manifest = |xen: &str| {
             format!(
                 r#"{{"protocol": 1, "xen": "{xen}", "qemu": "7.2", "kernel": "6.1", "rootfs": "erofs", "cmdline": "",
-                "min_memory_mib": 64, "digests": {{}}, "contents": []}}"#
+                "min_memory_mib": 64, "digests": {{"kernel": "00"}}, "contents": []}}"#
             )
         };
+        put("usr/lib/stubctl/image/4.17/kernel", "");
+        put("usr/lib/stubctl/image/4.20/kernel", "");
         put("usr/lib/stubctl/image/4.17/manifest.json", &manifest("4.17"));
         put("usr/lib/stubctl/image/4.20/manifest.json", &manifest("4.17"));
         for file in ["stubdom-linux-kernel", "stubdom-linux-rootfs"] {

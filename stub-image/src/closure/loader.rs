@@ -11,6 +11,8 @@ const CONFIG: &str = "/etc/ld.so.conf";
 /// For an object that names no loader. Debian's looks into the multiarch ones, others into `lib64`.
 const DIRECTORIES: [&str; 6] =
     ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"];
+/// glibc's loader, in any root that has one.
+const GNU: &str = "/lib64/ld-linux-x86-64.so.2";
 const MUSL: (&str, &str) = ("ld-musl-", ".so.1");
 const MUSL_DIRECTORIES: [&str; 3] = ["/lib", "/usr/local/lib", "/usr/lib"];
 /// musl's loader has these in itself, whatever follows the name.
@@ -47,12 +49,21 @@ pub(super) struct Loader {
 }
 
 impl Loader {
-    /// Reads what `root` says about the loader at `path`, nothing for an object that names none.
+    /// Reads what `root` says about the loader at `path`; for an object that names none, about the one that is there.
     pub(super) fn read(root: &Root, path: Option<&str>) -> Result<Self, ImageError> {
         let path = path.map(PathBuf::from);
         let file = path.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
-        match file.and_then(|name| name.strip_prefix(MUSL.0)?.strip_suffix(MUSL.1)) {
-            Some(arch) => Self::musl(root, arch, path.clone()),
+        let arch = |name: &str| Some(name.strip_prefix(MUSL.0)?.strip_suffix(MUSL.1)?.to_owned());
+        let arch = match file {
+            Some(name) => arch(name),
+            None if root.resolve(GNU)?.is_some() => None,
+            None => {
+                let found = root.glob(&Path::new("/lib").join(format!("{}*{}", MUSL.0, MUSL.1)))?;
+                found.iter().find_map(|path| arch(path.file_name()?.to_str()?))
+            }
+        };
+        match arch {
+            Some(arch) => Self::musl(root, &arch, path),
             None => Self::gnu(root, path),
         }
     }
@@ -189,5 +200,22 @@ mod tests {
             assert!(read().is(own), "{own}");
         }
         assert!(!read().is("libcrypt.so") && !read().is("libz.so"));
+    }
+
+    #[test]
+    fn an_object_that_names_no_loader_has_the_one_that_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let (root, put) = (Root::new(directory.path()), |path: &str| {
+            let path = directory.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        });
+        let libc = || Loader::read(&root, None).unwrap().libc;
+        assert_eq!(libc(), Libc::Gnu);
+        put("lib/ld-musl-aarch64.so.1");
+        assert_eq!(libc(), Libc::Musl);
+        // Debian's package musl beside its own libc.
+        put("lib64/ld-linux-x86-64.so.2");
+        assert_eq!(libc(), Libc::Gnu);
     }
 }

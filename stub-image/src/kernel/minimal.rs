@@ -26,8 +26,18 @@ const IDENTITY: [(&str, &str); 5] = [
     ("LC_ALL", "C"),
 ];
 /// What a caller may have set for kernels of his own.
-const OTHERS: [&str; 8] =
-    ["ARCH", "CROSS_COMPILE", "KAFLAGS", "KCFLAGS", "KCPPFLAGS", "LLVM", "LOCALVERSION", "MAKEFLAGS"];
+const OTHERS: [&str; 10] = [
+    "ARCH",
+    "CROSS_COMPILE",
+    "KAFLAGS",
+    "KBUILD_OUTPUT",
+    "KCFLAGS",
+    "KCONFIG_CONFIG",
+    "KCPPFLAGS",
+    "LLVM",
+    "LOCALVERSION",
+    "MAKEFLAGS",
+];
 const VMLINUX: &str = "vmlinux";
 const LOG: &str = "build.log";
 /// Held by the one build that runs.
@@ -87,7 +97,8 @@ impl Minimal {
     fn kept(&self) -> Result<PathBuf, ImageError> {
         let archive = fs::read(&self.source).map_err(ImageError::file("reading", &self.source))?;
         let compiler = output(Command::new("cc").arg("--version"), "cc", "gcc")?;
-        let parts = [digest(&archive), digest(CONFIG.as_bytes()), digest(compiler.as_bytes())];
+        let linker = output(Command::new("ld").arg("--version"), "ld", "binutils")?;
+        let parts = [&archive, CONFIG.as_bytes(), compiler.as_bytes(), linker.as_bytes()].map(digest);
         Ok(self.cache.join(format!("minimal-{}", &digest(parts.concat().as_bytes())[..16])))
     }
 
@@ -219,6 +230,19 @@ mod tests {
                 "{file:?}: {notes:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_kernel_is_kept_by_its_source_wherever_that_lies() {
+        let directory = tempfile::tempdir().unwrap();
+        let kept = |name: &str, bytes: &str| {
+            let source = directory.path().join(name);
+            fs::write(&source, bytes).unwrap();
+            Minimal { source, cache: "/cache".into() }.kept().unwrap()
+        };
+        assert_eq!(kept("a", "one"), kept("b", "one"));
+        assert_ne!(kept("a", "one"), kept("a", "two"));
+        assert!(kept("a", "one").starts_with("/cache"));
     }
 
     #[test]

@@ -143,30 +143,6 @@ fn a_silent_qemu_costs_its_own_pair_only() {
 }
 
 #[test]
-fn a_monitor_that_answered_and_is_offered_no_more_is_silence() {
-    let asks = SupervisorOptions { ask_every: Duration::from_millis(20), ..options() };
-    let (bench, made, mut driven) = pair(Policy::default(), asks);
-    driven.during(Duration::from_millis(200));
-    bench.host.withdraw(made.stubdom);
-    driven.until("its removal", removed);
-    let [End::QemuSilent { why }] = &*ends(&driven.told) else { panic!("{:#?}", driven.told) };
-    assert!(why.contains("offer"), "{why}");
-    assert_eq!(bench.remains(), Vec::<String>::new());
-}
-
-#[test]
-fn a_monitor_that_was_never_offered_is_no_silence() {
-    let asks = SupervisorOptions { ask_every: Duration::from_millis(20), ..options() };
-    let bench = Bench::new(Behaviour::Ready);
-    let made = bench.create().expect("created");
-    bench.host.withdraw(made.stubdom);
-    let mut driven = Driven::start(&bench, asks).expect("a supervisor");
-    driven.during(Duration::from_millis(300));
-    assert!(ends(&driven.told).is_empty(), "{:#?}", driven.told);
-    bench.destroy().expect("destroyed");
-}
-
-#[test]
 fn a_silent_qemu_that_is_kept_can_answer_again_and_the_pair_is_well() {
     let asks = SupervisorOptions {
         ask_every: Duration::from_millis(20),

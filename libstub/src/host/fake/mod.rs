@@ -71,7 +71,6 @@ impl FakeHost {
             held: Vec::new(),
             watches: Vec::new(),
             silent: BTreeSet::new(),
-            withdrawn: BTreeSet::new(),
             free: Kib::from_mib(4096),
             unfit: Vec::new(),
         };

@@ -90,11 +90,6 @@ impl FakeHost {
         world.fire();
     }
 
-    /// The stubdomain offers no way to its QEMU any more.
-    pub fn withdraw(&self, stubdom: DomId) {
-        self.lock().withdrawn.insert(stubdom.get());
-    }
-
     /// The QEMU in a stubdomain answers, or does not.
     pub fn silence(&self, stubdom: DomId, silent: bool) {
         let silenced = &mut self.lock().silent;
@@ -110,13 +105,8 @@ impl Monitor for FakeHost {
         limit: Duration,
         cancel: &AtomicBool,
     ) -> Result<Answer, HostError> {
-        let (silent, withdrawn) = self.call(format!("ask {stubdom}"), |world| {
-            let id = stubdom.get();
-            Ok((world.silent.contains(&id), world.withdrawn.contains(&id)))
-        })?;
-        if withdrawn {
-            return Ok(Answer::NotOffered);
-        }
+        let silent =
+            self.call(format!("ask {stubdom}"), |world| Ok(world.silent.contains(&stubdom.get())))?;
         let began = Instant::now();
         while silent && began.elapsed() < limit {
             if cancel.load(Ordering::Relaxed) {

@@ -40,8 +40,6 @@ pub(super) struct World {
     pub(super) watches: Vec<UnixStream>,
     /// Stubdomains whose QEMU does not answer.
     pub(super) silent: BTreeSet<u16>,
-    /// Stubdomains that offer no way to their QEMU.
-    pub(super) withdrawn: BTreeSet<u16>,
     pub(super) free: Kib,
     pub(super) unfit: Vec<Unfit>,
 }

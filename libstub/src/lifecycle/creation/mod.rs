@@ -175,11 +175,6 @@ impl Creation {
 
     fn preflight(&mut self) -> Result<(Plan, Vec<BlockDevice>), Cause> {
         let claim = self.journal.claim(&self.config.name)?;
-        if let Err(damaged @ JournalError::Unreadable { .. }) = self.journal.find(&self.config.name)
-            && !self.clear_lost(&claim)?
-        {
-            return Err(damaged.into());
-        }
         match self.by {
             By::Anybody => plan::check_supervision(&self.journal, &self.config, false)?,
             By::Caller => plan::check_supervision(&self.journal, &self.config, true)?,
@@ -188,8 +183,12 @@ impl Creation {
             }
         }
         let plan = match self.plan(&claim) {
-            // It may be taken by what is left of a pair whose record is lost.
-            Err(Cause::NameTaken { .. }) if self.clear_lost(&claim)? => self.plan(&claim)?,
+            // What is in the way may be what is left of a pair whose record is damaged or lost.
+            Err(Cause::Journal(JournalError::Unreadable { .. }) | Cause::NameTaken { .. })
+                if self.clear_lost(&claim)? =>
+            {
+                self.plan(&claim)?
+            }
             plan => plan?,
         };
         let journal = &self.journal;

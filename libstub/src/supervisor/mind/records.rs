@@ -34,6 +34,10 @@ impl Mind {
                     // Who ends it waits for every page of it to be let go.
                     pair.question.iter().for_each(asks::Cancel::cancel);
                 }
+                if pair.brief.making() != brief.making() {
+                    // What another QEMU did not say.
+                    pair.silence = None;
+                }
                 pair.brief = brief;
                 return;
             }

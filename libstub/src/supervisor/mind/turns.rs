@@ -14,8 +14,6 @@ use crate::supervisor::{End, Happening};
 
 /// How long a QEMU may take that is known to be silent: it keeps no thread for long.
 const ONCE_MORE: Duration = Duration::from_secs(2);
-/// How many questions in a row may find no way to ask one that answered before: a slow stubdomain offers it late.
-const UNOFFERED: u32 = 3;
 
 impl Mind {
     /// Asks the next QEMU in turn, so that each is asked once in the time that is set.
@@ -52,19 +50,6 @@ impl Mind {
             return;
         };
         pair.question = None;
-        let answer = match answer {
-            Ok(Answer::NotOffered) if pair.answered => {
-                pair.unoffered += 1;
-                let gone = pair.unoffered >= UNOFFERED;
-                let why = "its stubdom does not offer the monitor any more";
-                Ok(if gone { Answer::Silent(why.to_owned()) } else { Answer::NotOffered })
-            }
-            answer => {
-                pair.unoffered = 0;
-                pair.answered |= matches!(answer, Ok(Answer::Alive));
-                answer
-            }
-        };
         match answer {
             Ok(Answer::Alive) if pair.silence.take().is_some() => {
                 self.tell(&name, Happening::AnswersAgain);
@@ -74,7 +59,7 @@ impl Mind {
                 pair.silence = Some(why);
                 self.suspect(name);
             }
-            // Whoever else talks to it gets its answers; where nothing was ever offered nothing is known.
+            // Whoever else talks to it gets its answers; where nothing is offered nothing is known.
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, %name, "QEMU cannot be asked"),
         }
