@@ -126,7 +126,7 @@ fn upstreams_xl_starts_and_ends_a_guest_with_our_ramdisk_image() {
 fn a_shell_that_knows_xens_own_page_only_is_served_in_its_order() {
     let probe = Probe::take();
     let directory = tempfile::tempdir().expect("a directory");
-    let ramdisk = shell::ramdisk(directory.path());
+    let ramdisk = shell::ramdisk(directory.path(), Path::new(&image()));
     let guest = Guest::new()
         .with(&format!("stubdomain_kernel = \"{}/kernel\"", image()))
         .with(&format!("stubdomain_ramdisk = \"{}\"", ramdisk.display()))

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::guest::image;
 use crate::tools::must;
 
 /// What a stubdomain with a ramdisk of a whole distribution's programs takes.
@@ -14,11 +13,12 @@ pub const MEMORY_MIB: u32 = 320;
 /// What its script says before it becomes QEMU.
 pub const LAST_WORD: &str = "QEMU is started with";
 
-/// A ramdisk in the style of Xen's docs/misc/stubdom.txt: PID 1 is a shell script that knows of `target` and `dm-argv` only.
+/// A ramdisk in the style of Xen's docs/misc/stubdom.txt for the kernel of an image: PID 1 is a shell script that knows of
+/// `target` and `dm-argv` only.
 ///
 /// # Panics
 /// When dom0 lacks what it is made of.
-pub fn ramdisk(directory: &Path) -> PathBuf {
+pub fn ramdisk(directory: &Path, image: &Path) -> PathBuf {
     const QEMU: &str = "/usr/libexec/xen-qemu-system-i386";
     const PROGRAMS: [&str; 8] = [
         QEMU,
@@ -37,7 +37,7 @@ pub fn ramdisk(directory: &Path) -> PathBuf {
     }
     let mut files =
         must("stubctl", &[&["image", "closure", "--paths", "--root", "/"], &PROGRAMS[..]].concat());
-    let manifest = fs::read(Path::new(&image()).join("manifest.json")).expect("the image");
+    let manifest = fs::read(image.join("manifest.json")).expect("the image");
     let release = proto::manifest::Manifest::from_json(&manifest).expect("a manifest").kernel;
     let mut script = "#!/usr/bin/dash\n\
                       set -e\n\
@@ -48,7 +48,9 @@ pub fn ramdisk(directory: &Path) -> PathBuf {
                       exec </dev/console >/dev/console 2>&1\n\
                       echo 1 >/proc/sys/vm/overcommit_memory\n"
         .to_owned();
-    for module in MODULES {
+    // A kernel without modules has all of it in itself.
+    let modular = Path::new("/lib/modules").join(&release).exists();
+    for module in MODULES.into_iter().filter(|_| modular) {
         let list = must("modprobe", &["--set-version", &release, "--show-depends", module]);
         for path in list.lines().filter_map(|line| line.strip_prefix("insmod ")) {
             let path = fs::canonicalize(path.trim()).expect("a module").display().to_string();
