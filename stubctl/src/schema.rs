@@ -68,6 +68,7 @@ pub(crate) struct DryRun {
     image: DryImage,
     memory: Memory,
     disks: Vec<DryDisk>,
+    left: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -101,7 +102,7 @@ struct DryDisk {
 
 impl From<&Preflight> for DryRun {
     fn from(preflight: &Preflight) -> Self {
-        let Preflight { name, uuid, stubdom_name, image, memory, free, disks } = preflight.clone();
+        let Preflight { name, uuid, stubdom_name, image, memory, free, disks, left } = preflight.clone();
         let disk = |disk: libstub::PreflightDisk| DryDisk {
             vdev: disk.vdev.map(|vdev| vdev.to_string()),
             target: disk.target,
@@ -112,6 +113,7 @@ impl From<&Preflight> for DryRun {
             name,
             uuid: uuid.map(|uuid| uuid.to_string()),
             stubdom_name,
+            left: left.map(libstub::Remains::as_str),
             memory: Memory {
                 guest_kib: memory.guest.get(),
                 paging_pool_kib: memory.paging_pool.get(),

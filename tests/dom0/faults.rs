@@ -2,11 +2,11 @@
 //! What a host and a stubdomain can do to a create: the cause is named, and nothing is left.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use serde_json::Value;
 use stub_tests::guest::{Guest, image, xl};
+use stub_tests::host::{Away, Full};
 use stub_tests::kernel::crashing_kernel;
 use stub_tests::probe::Probe;
 use stub_tests::program::Program;
@@ -97,23 +97,6 @@ fn a_root_filesystem_that_is_cut_under_the_stubdom_is_reported() {
     probe.assert_restored();
 }
 
-/// A file of the host that is away until this is dropped.
-struct Away(&'static str, PathBuf);
-
-impl Away {
-    fn hide(path: &'static str) -> Self {
-        let to = PathBuf::from(format!("{path}.away"));
-        fs::rename(path, &to).expect("renamed");
-        Self(path, to)
-    }
-}
-
-impl Drop for Away {
-    fn drop(&mut self) {
-        let _ = fs::rename(&self.1, self.0);
-    }
-}
-
 #[test]
 fn a_host_without_loop_control_is_refused_untouched() {
     let probe = Probe::take();
@@ -123,25 +106,6 @@ fn a_host_without_loop_control_is_refused_untouched() {
     assert_eq!(ran.status, 3, "{ran:?}");
     says(&ran.json()["error"], "/dev/loop-control");
     probe.assert_restored();
-}
-
-/// A full filesystem over a directory, until this is dropped.
-struct Full(&'static str);
-
-impl Full {
-    fn over(directory: &'static str) -> Self {
-        let mount = ["-t", "tmpfs", "-o", "size=4k,mode=700", "full", directory];
-        assert!(Command::new("mount").args(mount).status().expect("mount").success());
-        let full = Self(directory);
-        fs::write(Path::new(directory).join("ballast"), [0; 4096]).expect("ballast");
-        full
-    }
-}
-
-impl Drop for Full {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0).status();
-    }
 }
 
 #[test]

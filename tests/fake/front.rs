@@ -73,7 +73,7 @@ fn show_tells_what_the_record_xen_and_xenstore_know() {
     assert!(details.image.is_some_and(|image| image.directory.as_deref() == Some(bench.directory.path())));
     let [disk, rootfs] = details.disks.as_slice() else { panic!("{:?}", details.disks) };
     assert_eq!((disk.vdev.as_deref(), disk.stubdom_vdev.as_deref()), (Some("xvda"), Some("xvda")));
-    assert_eq!((disk.mode.as_str(), disk.device), ("w", Some((7, 0))));
+    assert_eq!((disk.mode.as_str(), disk.device), ("w", Some((7, 1))));
     assert!(disk.guest_backend.is_some() && disk.stubdom_backend.is_some(), "{disk:?}");
     assert_eq!((rootfs.vdev.as_deref(), rootfs.stubdom_vdev.as_deref()), (None, Some("xvdz")));
     assert!(rootfs.guest_backend.is_none() && rootfs.stubdom_backend.is_some(), "{rootfs:?}");

@@ -9,6 +9,7 @@ mod reap;
 mod refusals;
 mod supervisor;
 mod sweep;
+mod undo;
 mod waits;
 
 use std::cell::Cell;

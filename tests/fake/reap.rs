@@ -289,6 +289,22 @@ fn an_orphan_whose_name_a_running_pair_has_is_owed_and_left_alone() {
 }
 
 #[test]
+fn a_stubdom_without_its_mark_is_found_by_its_target() {
+    let bench = Bench::new(Behaviour::Ready);
+    let orphan = bench.create().expect("created");
+    std::fs::remove_file(bench.record()).expect("its record is lost");
+    let new = NewDomain { uuid: Uuid::from_u128(1), kind: DomainKind::Pv, vcpus: 1 };
+    let other = bench.host.create_domain(&new).expect("somebody else's domain");
+    for name in ["pair", "role", "journal"] {
+        bench.host.take(&format!("/local/domain/{}/stubctl/{name}", orphan.stubdom));
+    }
+    let reaped = bench.reap(false);
+    let [pair] = &*reaped.pairs else { panic!("{reaped:?}") };
+    assert_eq!((pair.why, pair.owed.len()), (Remains::Orphan, 0), "{pair:?}");
+    assert_eq!(bench.remains(), [format!("domain {other}")]);
+}
+
+#[test]
 fn domains_whose_record_is_another_releases_are_left_alone() {
     let bench = Bench::new(Behaviour::Ready);
     bench.create().expect("created");
@@ -300,7 +316,7 @@ fn domains_whose_record_is_another_releases_are_left_alone() {
 
 #[test]
 fn what_is_left_is_told_in_other_words_for_each_reason() {
-    let all = [Remains::Unfinished, Remains::Gone, Remains::EarlierBoot, Remains::Orphan];
+    let all = [Remains::Unfinished, Remains::Gone, Remains::EarlierBoot, Remains::Orphan, Remains::Damaged];
     let words: std::collections::BTreeSet<_> = all.iter().map(|why| why.in_words()).collect();
     let names: std::collections::BTreeSet<_> = all.iter().map(|why| why.as_str()).collect();
     assert_eq!((words.len(), names.len()), (all.len(), all.len()));

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod guest;
+pub mod host;
 pub mod keeper;
 pub mod kernel;
 pub mod probe;

@@ -13,6 +13,10 @@ pub const MEMORY_MIB: u32 = 320;
 /// What its script says before it becomes QEMU.
 pub const LAST_WORD: &str = "QEMU is started with";
 
+/// The shell is the program that the kernel starts: a minimal one knows no scripts.
+pub const CMDLINE: &str =
+    "console=hvc0 xen_privcmd.unrestricted=1 panic=-1 xen_legacy_crash rdinit=/usr/bin/dash -- /init";
+
 /// A ramdisk in the style of Xen's docs/misc/stubdom.txt for the kernel of an image: PID 1 is a shell script that knows of
 /// `target` and `dm-argv` only.
 ///

@@ -95,6 +95,18 @@ impl LoopDevice {
         }
     }
 
+    /// What is attached to a device of this number, `None` when nothing is or there is no such device.
+    pub fn status_of(number: u32) -> Result<Option<LoopStatus>> {
+        match Self::open_for(number, false) {
+            Ok(device) => device.status(),
+            // One that is being detached can no longer be opened.
+            Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ENXIO | libc::ENODEV)) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Opens a device, attached or not.
     pub fn open(number: u32) -> Result<Self> {
         Self::open_for(number, false)

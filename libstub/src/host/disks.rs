@@ -11,7 +11,7 @@ use rustix::fs::FlockOperation;
 use xen_sys::{LoopDevice, LoopOptions};
 
 use super::xen::{fail, fail_io};
-use super::{BlockDevice, DiskKind, HostError};
+use super::{BlockDevice, DiskKind, HostError, LoopFile};
 use crate::config::DiskMode;
 
 /// A block device over a file, shared with whoever has the same file in the same mode.
@@ -20,18 +20,27 @@ pub(super) fn attach(path: &Path, mode: DiskMode) -> Result<BlockDevice, HostErr
     let (file, data) = open(path, mode)?;
     if data.file_type().is_block_device() {
         let (major, minor) = (rustix::fs::major(data.rdev()), rustix::fs::minor(data.rdev()));
-        return Ok(BlockDevice { major, minor, hold: Arc::new(file) });
+        return Ok(BlockDevice { major, minor, file: None, hold: Arc::new(file) });
     }
+    let read_only = mode == DiskMode::ReadOnly;
     let device = match shared_loop(&file, path, mode)? {
         Some(device) => device,
         None => {
-            let read_only = mode == DiskMode::ReadOnly;
             let options = LoopOptions { read_only, direct_io: false, autoclear: true };
             LoopDevice::attach(&file, &options).map_err(|error| fail(call(), error))?
         }
     };
     let (major, minor) = device.major_minor().map_err(|error| fail(call(), error))?;
-    Ok(BlockDevice { major, minor, hold: Arc::new(device) })
+    let file = LoopFile { number: device.number(), device: data.dev(), inode: data.ino(), read_only };
+    Ok(BlockDevice { major, minor, file: Some(file), hold: Arc::new(device) })
+}
+
+/// Whether a loop device still serves this file.
+pub(super) fn serves(file: &LoopFile) -> Result<bool, HostError> {
+    let status = LoopDevice::status_of(file.number)
+        .map_err(|error| fail(format!("look at loop device {}", file.number), error))?;
+    let backing = |status: xen_sys::LoopStatus| (status.backing_device, status.backing_inode);
+    Ok(status.is_some_and(|status| backing(status) == (file.device, file.inode)))
 }
 
 /// Whether [`attach`] would succeed; what it opens and locks for that is free again when it returns.

@@ -180,6 +180,8 @@ pub trait Machine {
     fn boot_id(&self) -> Result<String, HostError>;
     /// A block device over a file, shared with whoever has the same file in the same mode.
     fn attach(&self, file: &std::path::Path, mode: DiskMode) -> Result<BlockDevice, HostError>;
+    /// Whether a loop device still serves this file.
+    fn serves(&self, file: &LoopFile) -> Result<bool, HostError>;
     /// Whether [`attach`](Self::attach) would succeed now; nothing is kept or changed.
     fn probe(&self, file: &std::path::Path, mode: DiskMode) -> Result<DiskKind, HostError>;
     /// How far blkback is with a vbd.
@@ -240,8 +242,23 @@ pub struct BlockDevice {
     pub major: u32,
     /// Its minor number.
     pub minor: u32,
+    /// The file behind it, if it is a loop device.
+    pub file: Option<LoopFile>,
     /// Holds it until blkback does: a loop device frees itself on its last close.
     pub hold: Arc<dyn Hold>,
+}
+
+/// A file behind a loop device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LoopFile {
+    /// The loop device's number.
+    pub number: u32,
+    /// The device of the file system that the file is on.
+    pub device: u64,
+    /// The file's inode there.
+    pub inode: u64,
+    /// Pairs share one that none of them writes.
+    pub read_only: bool,
 }
 
 /// Something that keeps a block device alive until it is dropped.

@@ -17,8 +17,8 @@ use xen_sys::{
 
 use super::store_thread::StoreThread;
 use super::{
-    Answer, BackendState, BlockDevice, Built, DiskKind, FailureKind, HostError, HvmSpec, Hypervisor, Machine,
-    Monitor, NewDomain, PvSpec, Ring, Unfit, Xenstore,
+    Answer, BackendState, BlockDevice, Built, DiskKind, FailureKind, HostError, HvmSpec, Hypervisor,
+    LoopFile, Machine, Monitor, NewDomain, PvSpec, Ring, Unfit, Xenstore,
 };
 use super::{disks, late_store};
 use crate::check::Facts;
@@ -355,6 +355,10 @@ impl Machine for XenHost {
     fn attach(&self, path: &Path, mode: DiskMode) -> Result<BlockDevice, HostError> {
         tell("attach", path.display());
         disks::attach(path, mode)
+    }
+
+    fn serves(&self, file: &LoopFile) -> Result<bool, HostError> {
+        disks::serves(file)
     }
 
     fn probe(&self, path: &Path, mode: DiskMode) -> Result<DiskKind, HostError> {

@@ -10,6 +10,7 @@ use xen_sys::{DomId, Kib};
 
 use super::{JournalError, Origin};
 use crate::config::{GuestConfig, Name};
+use crate::host::LoopFile;
 use crate::xenbus::VbdMark;
 
 /// The version of [`Record`] that this library writes and reads.
@@ -27,6 +28,9 @@ pub(crate) struct Record {
     pub(crate) memory: Kib,
     pub(crate) vcpus: u32,
     pub(crate) vbds: Vec<VbdMark>,
+    /// What blkback has, or is about to have, open for them.
+    #[serde(default)]
+    pub(crate) loops: Vec<LoopFile>,
     /// All that was left to do was to unpause the guest.
     pub(crate) complete: bool,
     /// Its removal has begun.
@@ -71,6 +75,7 @@ impl Record {
             memory,
             vcpus,
             vbds: Vec::new(),
+            loops: Vec::new(),
             complete: false,
             ending: false,
             again: false,

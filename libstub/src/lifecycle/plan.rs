@@ -6,7 +6,7 @@ use std::path::Path;
 
 use proto::keys;
 use uuid::Uuid;
-use xen_sys::{DomId, Kib};
+use xen_sys::{DomId, DomainInfo, Kib};
 
 use super::cause::Cause;
 use super::reap::{self, Remains};
@@ -69,12 +69,13 @@ pub(crate) fn paging_pool(memory: Kib, vcpus: u32) -> Kib {
     Kib::new(4 * (256 * u64::from(vcpus) + memory.get() / 1024))
 }
 
-/// Checks a config against the host. What is left of an earlier pair of its name is given to `clear`.
+/// Checks a config against the host. What is left of an earlier pair of its name is given to `clear`, which removes it,
+/// or gives the domains whose end a create would begin with.
 pub(super) fn plan(
     host: &dyn Host,
     journal: &Journal,
     config: &GuestConfig,
-    clear: impl FnOnce(Record) -> Result<(), Cause>,
+    clear: impl FnOnce(Record, Remains) -> Result<Vec<DomId>, Cause>,
 ) -> Result<Plan, Cause> {
     let wrong = config.faults();
     if !wrong.is_empty() {
@@ -93,17 +94,21 @@ pub(super) fn plan(
     verified.check(&image)?;
     let guest_uuid = config.uuid.unwrap_or_else(Uuid::new_v4);
     qemu_args::nodes(&qemu_args::qemu_args(config, LONGEST_DOMID), image.arguments)?;
+    let mut ending = Vec::new();
     if let Some(record) = journal.find(&config.name)? {
         match reap::remains(&record, &host.domains()?, &boot_id) {
             // It names nothing that still exists, and is written over.
             Some(Remains::EarlierBoot) => {}
-            Some(Remains::Unfinished | Remains::Gone | Remains::Orphan) => clear(record)?,
+            Some(why) => ending = clear(record, why)?,
             None => return Err(Cause::PairExists),
         }
     }
-    check_names(host, config, guest_uuid)?;
+    let mut domains = host.domains()?;
+    let ended: Vec<DomainInfo> = domains.extract_if(.., |info| ending.contains(&info.domid)).collect();
+    check_names(host, config, guest_uuid, &domains)?;
     let memory = MemoryNeed::new(config.memory, config.max_memory(), config.vcpus, image.memory);
-    let free = host.free_memory()?;
+    let freed: u64 = ended.iter().map(|info| info.pages * 4).sum();
+    let free = host.free_memory()?.saturating_add(Kib::new(freed));
     if free < memory.total() {
         return Err(Cause::NotEnoughMemory { need: memory.total(), free });
     }
@@ -143,11 +148,16 @@ fn check_file(path: &Path) -> Result<(), ImageError> {
     File::open(path).map(drop).map_err(|error| verify::unreadable(path, &error))
 }
 
-fn check_names(host: &dyn Host, config: &GuestConfig, uuid: Uuid) -> Result<(), Cause> {
+fn check_names(
+    host: &dyn Host,
+    config: &GuestConfig,
+    uuid: Uuid,
+    domains: &[DomainInfo],
+) -> Result<(), Cause> {
     let names = [config.name.as_str(), &config.name.stubdom()];
     // dom0 among them: its name is taken as well, and a xenstored that does not answer is found out here, before there
     // are domains.
-    for info in host.domains()? {
+    for info in domains {
         let name = host.read(&format!("{}/name", keys::home(info.domid.get())))?;
         if name.is_some_and(|name| names.iter().any(|own| own.as_bytes() == name)) {
             return Err(Cause::NameTaken { by: info.domid });

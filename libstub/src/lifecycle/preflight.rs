@@ -9,6 +9,7 @@ use xen_sys::Kib;
 use super::cause::Cause;
 use super::create::{CreateError, CreateStage};
 use super::plan::{self, MemoryNeed, Plan};
+use super::reap::Remains;
 use crate::config::{DiskMode, GuestConfig, Name, Vdev};
 use crate::host::{DiskKind, Host};
 use crate::image::Image;
@@ -29,6 +30,8 @@ pub struct Preflight {
     pub memory: MemoryNeed,
     /// What Xen has.
     pub free: Kib,
+    /// What is left of an earlier pair of the name, which a create removes first. Whether its disks are free shows then.
+    pub left: Option<Remains>,
     /// The disks, in the order of the config, and the root filesystem.
     pub disks: Vec<PreflightDisk>,
 }
@@ -68,7 +71,12 @@ fn look(host: &dyn Host, journal: &Journal, config: &GuestConfig) -> Result<Pref
         return Err(JournalError::Busy(config.name.clone()).into());
     }
     plan::check_supervision(journal, config, false)?;
-    let Plan { image, memory, free, .. } = plan::plan(host, journal, config, |_| Err(Cause::LeftBehind))?;
+    let mut left = None;
+    let plan = plan::plan(host, journal, config, |record, why| {
+        left = Some(why);
+        Ok([record.guest.domid, record.stubdom.domid].into_iter().flatten().collect())
+    });
+    let Plan { image, memory, free, .. } = plan?;
     journal.check_writable().map_err(|source| JournalError::Io {
         action: "write to",
         path: journal.directory().to_owned(),
@@ -78,7 +86,8 @@ fn look(host: &dyn Host, journal: &Journal, config: &GuestConfig) -> Result<Pref
     let rootfs = image.rootfs.iter().map(|rootfs| (None, rootfs.clone(), DiskMode::ReadOnly));
     let disks = guest.chain(rootfs).map(|(vdev, target, mode)| {
         let failed = |source| Cause::Disk { path: target.clone(), source };
-        let kind = host.probe(&target, mode).map_err(failed)?;
+        let asked = if left.is_some() { DiskMode::ReadOnly } else { mode };
+        let kind = host.probe(&target, asked).map_err(failed)?;
         Ok(PreflightDisk { vdev, target, mode, kind })
     });
     Ok(Preflight {
@@ -89,5 +98,6 @@ fn look(host: &dyn Host, journal: &Journal, config: &GuestConfig) -> Result<Pref
         image,
         memory,
         free,
+        left,
     })
 }

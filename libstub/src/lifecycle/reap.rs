@@ -5,9 +5,10 @@
 //! ours. A reap that was ended itself is finished by the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use proto::keys;
 use uuid::Uuid;
 use xen_sys::{DomId, DomainInfo, Kib};
 
@@ -64,6 +65,8 @@ pub enum Remains {
     EarlierBoot,
     /// Its domains bear our mark, and no record names them.
     Orphan,
+    /// Its record cannot be read.
+    Damaged,
 }
 
 impl Remains {
@@ -74,6 +77,7 @@ impl Remains {
             Self::Gone => "its domains are gone",
             Self::EarlierBoot => "it is of an earlier boot of this host",
             Self::Orphan => "no record names its domains",
+            Self::Damaged => "its record is damaged",
         }
     }
 
@@ -84,6 +88,7 @@ impl Remains {
             Self::Gone => "gone",
             Self::EarlierBoot => "earlier-boot",
             Self::Orphan => "orphan",
+            Self::Damaged => "damaged",
         }
     }
 }
@@ -147,7 +152,8 @@ pub(crate) fn is_unstarted(info: &DomainInfo) -> bool {
     info.paused && info.cpu_time == Duration::ZERO
 }
 
-/// The domains with our mark that no record knows, by their pair.
+/// The domains with our mark that no record knows, by their pair; with each guest the stubdomain that has it as its
+/// target, should that have lost its mark: it keeps the guest a zombie.
 fn orphans(
     host: &dyn Host,
     journal: &Journal,
@@ -156,15 +162,29 @@ fn orphans(
 ) -> Result<BTreeMap<Name, Vec<(Role, DomainInfo)>>, HostError> {
     let ours = journal.directory().to_string_lossy();
     let mut orphans: BTreeMap<Name, Vec<(Role, DomainInfo)>> = BTreeMap::new();
+    let mut unmarked = Vec::new();
     for info in host.domains()? {
         if info.domid == DomId::DOM0 || known.contains(&info.uuid) {
             continue;
         }
-        if let Some(mark) = Mark::read(host, info.domid)?
-            && mark.journal == ours
-            && wanted(&mark.pair)
-        {
-            orphans.entry(mark.pair).or_default().push((mark.role, info));
+        match Mark::read(host, info.domid)? {
+            Some(mark) if mark.journal == ours && wanted(&mark.pair) => {
+                orphans.entry(mark.pair).or_default().push((mark.role, info));
+            }
+            Some(_) => {}
+            None => unmarked.push(info),
+        }
+    }
+    if orphans.is_empty() {
+        return Ok(orphans);
+    }
+    for info in unmarked {
+        let target = host.read(&format!("{}/{}", keys::home(info.domid.get()), keys::TARGET))?;
+        let serves = |(role, guest): &(Role, DomainInfo)| {
+            *role == Role::Guest && target.as_deref() == Some(guest.domid.to_string().as_bytes())
+        };
+        if let Some(pair) = orphans.values_mut().find(|pair| pair.iter().any(serves)) {
+            pair.push((Role::Stubdom, info));
         }
     }
     Ok(orphans)
@@ -264,8 +284,11 @@ impl Reaping {
             }
         }
         for error in &unreadable {
-            if let JournalError::Unreadable { path, .. } = error {
-                self.set_aside(path)?;
+            let JournalError::Unreadable { path, .. } = error else { continue };
+            let name = path.file_stem().and_then(|stem| Name::new(&stem.to_string_lossy()).ok());
+            if let Some(name) = name.filter(|name| self.wanted(name)) {
+                let moved = self.set_aside(path);
+                self.go_on(&name, Remains::Damaged, moved);
             }
         }
         // Read again: what a killed reap or create left recorded was paid above.
@@ -337,11 +360,7 @@ impl Reaping {
         self.reaped.pairs.push(ReapedPair { name: name.clone(), why, undone, owed });
     }
 
-    fn set_aside(&mut self, record: &std::path::Path) -> Result<(), ReapError> {
-        let name = record.file_stem().and_then(|stem| Name::new(&stem.to_string_lossy()).ok());
-        if name.as_ref().is_none_or(|name| !self.wanted(name)) {
-            return Ok(());
-        }
+    fn set_aside(&mut self, record: &Path) -> Result<(), ReapError> {
         match self.journal.set_aside(record, self.options.dry_run) {
             Err(JournalError::Busy(name)) => self.reaped.busy.push(name),
             to => self.reaped.set_aside.extend(to?),

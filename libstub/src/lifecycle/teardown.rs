@@ -12,7 +12,7 @@ use uuid::Uuid;
 use xen_sys::{DomId, DomainInfo};
 
 use super::reap::is_unstarted;
-use crate::host::{BackendState, FailureKind, Host, HostError};
+use crate::host::{BackendState, BlockDevice, FailureKind, Host, HostError};
 use crate::journal::{Claim, DomainMark, Journal, Record};
 use crate::xenbus::{Batch, VbdMark};
 
@@ -63,6 +63,18 @@ pub(super) fn teardown(
     record: &mut Record,
     after: After,
 ) -> Outcome {
+    teardown_holding(host, journal, claim, record, after, Vec::new())
+}
+
+/// The same for the process that still holds disks of the pair, as long as something may be about to open them.
+pub(super) fn teardown_holding(
+    host: &dyn Host,
+    journal: &Journal,
+    claim: &Claim,
+    record: &mut Record,
+    after: After,
+    own: Vec<(VbdMark, BlockDevice)>,
+) -> Outcome {
     let again = after == After::CreateAgain;
     let (guest, stubdom) = (record.guest.domid.map(DomId::get), record.stubdom.domid.map(DomId::get));
     let _in = tracing::info_span!("teardown", pair = %record.name, guest, stubdom).entered();
@@ -79,7 +91,10 @@ pub(super) fn teardown(
             outcome.undone.push("an earlier boot's domains (gone with it)".to_owned())
         }
         Ok(_) => {
-            Pass { host, outcome: &mut outcome, release: None, held: Vec::new(), lost: false }.run(record)
+            let mut pass = Pass { host, outcome: &mut outcome, release: None, held: Vec::new(), lost: false };
+            pass.run(record);
+            drop(own);
+            pass.wait_loops(record);
         }
         Err(error) => outcome.owe("the whole pair", &error),
     }
@@ -88,6 +103,7 @@ pub(super) fn teardown(
         // Nothing has these ids any more but who is given them next.
         (record.guest.domid, record.stubdom.domid) = (None, None);
         record.vbds.clear();
+        record.loops.clear();
     }
     let ends = nothing_owed && !again;
     let written = if ends { journal.end(&record.name, claim) } else { journal.write(record, claim) };
@@ -128,7 +144,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn run(mut self, record: &mut Record) {
+    fn run(&mut self, record: &mut Record) {
         let stubdom = self.find(&mut record.stubdom);
         // One that could not be looked at may live, and its guest stays a zombie: a wait would be in vain.
         let known = self.outcome.owed.is_empty();
@@ -141,7 +157,7 @@ impl Pass<'_> {
         let guest = self.kill("guest", guest);
         // A backend's nodes stay as long as blkback has the device: they are how it is told to let go.
         let mut closed = Vec::new();
-        for vbd in record.vbds.clone() {
+        for vbd in record.vbds.clone().into_iter().rev() {
             if self.is_ours(vbd.domid, record) && self.close(vbd) {
                 closed.push(vbd);
             } else {
@@ -242,6 +258,19 @@ impl Pass<'_> {
                 self.owe(what, &error);
                 false
             }
+        }
+    }
+
+    /// Waits until the files of the pair's disks are free: blkback closes a device after it has vanished. What is only read
+    /// may serve other pairs, and goes with the last.
+    fn wait_loops(&mut self, record: &Record) {
+        if !self.held.is_empty() {
+            return;
+        }
+        let host = self.host;
+        for file in record.loops.iter().filter(|file| !file.read_only) {
+            let what = format!("loop device {}", file.number);
+            self.wait(&what, "somebody in dom0 has it open", || Ok(!host.serves(file)?));
         }
     }
 

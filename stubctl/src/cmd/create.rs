@@ -169,5 +169,11 @@ fn print(preflight: &Preflight) {
         ]);
     }
     say(disks);
+    if let Some(left) = preflight.left {
+        let why = left.in_words();
+        say(format_args!(
+            "what is left of an earlier {name} would be removed first: {why}; its disks may be held"
+        ));
+    }
     say(format_args!("{name} could be created; nothing was done"));
 }

@@ -122,6 +122,7 @@ fn what_a_dry_run_prints_is_on_the_page() {
             mode: DiskMode::ReadWrite,
             kind: DiskKind::File,
         }],
+        left: Some(libstub::Remains::Unfinished),
     };
     documented("stubctl create --dry-run", &DryRun::from(&preflight));
 }

@@ -82,7 +82,8 @@ fn cases(images: &[Image], directory: &Path) -> Vec<Case> {
         let ramdisk = format!("stubdomain_ramdisk = \"{}\"", shell::ramdisk(&directory, &path).display());
         // A kernel's own boot takes longer with more memory, so ours has as much as the shell needs.
         cases.push(Case::new(&format!("ours, {name}, as much memory as the shell"), &[&image, &memory]));
-        cases.push(Case::new(&format!("a shell as PID 1, {name}"), &[&kernel, &ramdisk, &memory]));
+        let cmdline = format!("stubdomain_cmdline = \"{}\"", shell::CMDLINE);
+        cases.push(Case::new(&format!("a shell as PID 1, {name}"), &[&kernel, &ramdisk, &cmdline, &memory]));
     }
     cases
 }

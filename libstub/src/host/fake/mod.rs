@@ -21,8 +21,8 @@ pub use fault::{Failure, Fault};
 use world::{Held, World};
 
 use super::{
-    BackendState, BlockDevice, Built, DiskKind, HostError, HvmSpec, Hypervisor, Machine, NewDomain, PvSpec,
-    Ring, Unfit, Xenstore,
+    BackendState, BlockDevice, Built, DiskKind, HostError, HvmSpec, Hypervisor, LoopFile, Machine, NewDomain,
+    PvSpec, Ring, Unfit, Xenstore,
 };
 use crate::config::DiskMode;
 use crate::xenbus::{Batch, Op, VbdMark};
@@ -69,6 +69,7 @@ impl FakeHost {
             targets: BTreeMap::new(),
             store: BTreeMap::new(),
             held: Vec::new(),
+            kept: Vec::new(),
             watches: Vec::new(),
             silent: BTreeSet::new(),
             free: Kib::from_mib(4096),
@@ -361,11 +362,21 @@ impl Machine for FakeHost {
         self.call("boot id".to_owned(), |world| Ok(format!("boot {}", world.boot)))
     }
 
-    fn attach(&self, file: &Path, _: DiskMode) -> Result<BlockDevice, HostError> {
+    fn attach(&self, file: &Path, mode: DiskMode) -> Result<BlockDevice, HostError> {
         self.call(format!("attach {}", file.display()), |world| {
             let hold = Arc::new(Held { path: file.to_owned() });
             world.held.push(Arc::downgrade(&hold));
-            Ok(BlockDevice { major: 7, minor: 0, hold })
+            let number = u32::try_from(world.held.len()).unwrap_or(u32::MAX);
+            let read_only = mode == DiskMode::ReadOnly;
+            let file = LoopFile { number, device: 1, inode: u64::from(number), read_only };
+            Ok(BlockDevice { major: 7, minor: number, file: Some(file), hold })
+        })
+    }
+
+    fn serves(&self, file: &LoopFile) -> Result<bool, HostError> {
+        self.call(format!("serves {}", file.number), |world| {
+            let held = world.held.get(file.number as usize - 1);
+            Ok(held.is_some_and(|held| held.strong_count() > 0))
         })
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! What the domains, the kernel and other toolstacks of the host in memory do when a test tells them to.
 
+use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,11 @@ impl FakeHost {
     /// Somebody writes a node.
     pub fn put(&self, path: &str, value: &[u8]) {
         self.lock().put(path, value, None);
+    }
+
+    /// Somebody removes a node.
+    pub fn take(&self, path: &str) {
+        self.lock().remove(path);
     }
 
     /// A domain shuts down.
@@ -52,6 +58,13 @@ impl FakeHost {
     /// It writes to its console.
     pub fn say(&self, text: &[u8]) {
         self.lock().say(text);
+    }
+
+    /// Somebody of the host has all disks open that are attached now; or closes them.
+    pub fn keep_open(&self, keep: bool) {
+        let mut world = self.lock();
+        let open = world.held.iter().filter(|_| keep).filter_map(Weak::upgrade);
+        world.kept = open.collect();
     }
 
     /// blkback is so far with every disk, whatever it is told; or does its work again.

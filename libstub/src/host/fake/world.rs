@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use proto::{Stage, keys};
 use xen_sys::{DomId, DomainInfo, DomainKind, Kib, ShutdownReason};
@@ -36,6 +36,8 @@ pub(super) struct World {
     pub(super) targets: BTreeMap<u16, u16>,
     pub(super) store: BTreeMap<String, (Vec<u8>, DomId)>,
     pub(super) held: Vec<Weak<Held>>,
+    /// What somebody else of the host has open.
+    pub(super) kept: Vec<Arc<Held>>,
     /// One for each handle that was opened.
     pub(super) watches: Vec<UnixStream>,
     /// Stubdomains whose QEMU does not answer.

@@ -207,10 +207,10 @@ impl Creation {
     fn plan(&mut self, claim: &Claim) -> Result<Plan, Cause> {
         let (host, journal) = (self.host.as_ref(), &self.journal);
         let mut left = Outcome::default();
-        let plan = plan::plan(host, journal, &self.config, |mut record| {
+        let plan = plan::plan(host, journal, &self.config, |mut record, _| {
             let after = After::failed(&record);
             left = teardown::teardown(host, journal, claim, &mut record, after);
-            if left.owed.is_empty() { Ok(()) } else { Err(Cause::LeftBehind) }
+            if left.owed.is_empty() { Ok(Vec::new()) } else { Err(Cause::LeftBehind) }
         });
         self.left.add(left);
         plan
@@ -314,12 +314,12 @@ impl Creation {
             (Some(record), Some(claim)) => {
                 record.complete = false;
                 let after = After::failed(record);
-                teardown::teardown(self.host.as_ref(), &self.journal, claim, record, after)
+                // Until the domains are gone, blkback may still be about to open what is held.
+                let held = std::mem::take(&mut self.held);
+                teardown::teardown_holding(self.host.as_ref(), &self.journal, claim, record, after, held)
             }
             _ => std::mem::take(&mut self.left),
         };
-        // Only now: until the domains are gone, blkback may still be about to open what is held.
-        self.held.clear();
         (self.record, self.claim) = (None, None);
         CreateError {
             name: self.config.name.clone(),

@@ -105,7 +105,11 @@ impl Creation {
         device: &BlockDevice,
     ) -> Result<(), Cause> {
         let vbd = Vbd { domid, vdev, mode, bootable, major: device.major, minor: device.minor };
-        self.note(|record| record.vbds.push(vbd.mark()))?;
+        self.note(|record| {
+            record.vbds.push(vbd.mark());
+            let new = device.file.filter(|file| !record.loops.contains(file));
+            record.loops.extend(new);
+        })?;
         // Held before blkback hears of it: the number must not become somebody else's meanwhile.
         self.held.push((vbd.mark(), device.clone()));
         self.host.apply(&vbd.create())?;
