@@ -76,7 +76,11 @@ impl Loop {
         Ok(over)
     }
 
-    /// Runs an operation to its end. A signal cancels it; it still ends by itself, undone.
+    /// Runs an operation to its end. A signal cancels it; it still ends by itself, undone. A second one does not wait for
+    /// that: the journal has it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Interrupted`] after the second signal; else when the event loop fails.
     pub(crate) fn run<T, E>(
         &mut self,
         mut operation: Operation<T, E>,
@@ -89,6 +93,7 @@ impl Loop {
         let descriptor = operation.as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&descriptor), OPERATION, Interest::READABLE)?;
         let mut events = Events::with_capacity(4);
+        let mut signals = 0;
         loop {
             while let Some(progress) = operation.dispatch()? {
                 match progress {
@@ -104,8 +109,14 @@ impl Loop {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => result?,
             }
-            if self.signals.pending().next().is_some() {
-                operation.cancel();
+            signals += self.signals.pending().count();
+            match signals {
+                0 => {}
+                1 => operation.cancel(),
+                _ => {
+                    let why = "a second signal came before it was over";
+                    return Err(io::Error::new(io::ErrorKind::Interrupted, why));
+                }
             }
         }
     }

@@ -87,3 +87,21 @@ fn a_create_that_is_told_to_end_at_any_point_undoes_itself() {
         probe.assert_restored();
     }
 }
+
+#[test]
+fn an_operation_that_is_told_twice_ends_at_once_and_is_reaped() {
+    let probe = Probe::take();
+    let guest = Guest::new();
+    let config = guest.config().display().to_string();
+    for args in [["create", &config], ["destroy", &guest.name]] {
+        if args[0] == "destroy" {
+            stubctl::create_running(&guest);
+        }
+        let (run, last) = Stepper::stop_at(&args, 9);
+        run.signal("INT");
+        run.signal("TERM");
+        assert_eq!(run.finish().code(), Some(4), "{args:?}, after {last}");
+        reap();
+        probe.assert_restored();
+    }
+}

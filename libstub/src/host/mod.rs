@@ -164,6 +164,8 @@ pub trait Xenstore {
     fn set_store_target(&self, stubdom: DomId, guest: DomId) -> Result<(), HostError>;
     /// Watches a path; events make [`watch_fd`](Self::watch_fd) readable.
     fn watch(&self, path: &str, token: &str) -> Result<(), HostError>;
+    /// Takes a watch back; an event of it may still be queued.
+    fn unwatch(&self, path: &str, token: &str) -> Result<(), HostError>;
     /// Takes all queued events; they are hints only, so all that counts is that they are gone.
     fn drain_watches(&self) -> Result<(), HostError>;
     /// Readable while events are queued. There is one from the first watch on.

@@ -294,6 +294,11 @@ impl Xenstore for XenHost {
         self.store.request(|| format!("watch of {path}"), move |store| store.watch(&node, &token))
     }
 
+    fn unwatch(&self, path: &str, token: &str) -> Result<(), HostError> {
+        let (node, token) = (path.to_owned(), token.to_owned());
+        self.store.request(|| format!("unwatch of {path}"), move |store| store.unwatch(&node, &token))
+    }
+
     fn drain_watches(&self) -> Result<(), HostError> {
         self.store.request(
             || "take watch events".to_owned(),

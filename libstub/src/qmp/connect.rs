@@ -41,9 +41,19 @@ fn open(host: &dyn Host, guest: DomId, stubdom: DomId, deadline: Instant) -> Res
     static WATCHES: AtomicU64 = AtomicU64::new(0);
     let directory = keys::device_model(stubdom.get(), guest.get());
     let token = format!("qmp-{}", WATCHES.fetch_add(1, Ordering::Relaxed));
-    host.watch(&format!("{directory}/{}", keys::name::QMP), &token)?;
+    let node = format!("{directory}/{}", keys::name::QMP);
+    host.watch(&node, &token)?;
+    let channel = wait_open(host, &directory, stubdom, deadline);
+    // A host may live for long, and xenstored bounds how many watches it has.
+    let unwatched = host.unwatch(&node, &token);
+    let channel = channel?;
+    unwatched?;
+    Ok(channel)
+}
+
+fn wait_open(host: &dyn Host, directory: &str, stubdom: DomId, deadline: Instant) -> Result<Vchan, QmpError> {
     loop {
-        let opened = offered(host, &directory, stubdom)?;
+        let opened = offered(host, directory, stubdom)?;
         let late = deadline <= Instant::now();
         match opened {
             Some(Ok(channel)) => return Ok(channel),

@@ -2,6 +2,7 @@
 //! Threads that do what blocks: jobs in, replies out, and the loop is woken.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +12,8 @@ use mio::Waker;
 pub(super) struct Workers<J, R> {
     jobs: Sender<J>,
     replies: Receiver<R>,
+    /// One of them panicked: the reply to its job will never come.
+    panicked: Arc<AtomicBool>,
 }
 
 impl<J: Send + 'static, R: Send + 'static> Workers<J, R> {
@@ -26,8 +29,10 @@ impl<J: Send + 'static, R: Send + 'static> Workers<J, R> {
         let (jobs, queue) = channel::<J>();
         let queue = Arc::new(Mutex::new(queue));
         let (reply, replies) = channel();
+        let panicked = Arc::new(AtomicBool::new(false));
         for mut work in works {
-            let (queue, reply, wake) = (Arc::clone(&queue), reply.clone(), Wake(Arc::clone(waker)));
+            let (queue, reply) = (Arc::clone(&queue), reply.clone());
+            let wake = Wake { waker: Arc::clone(waker), panicked: Arc::clone(&panicked) };
             let next = move || queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
             std::thread::Builder::new().name(name.to_owned()).spawn(move || {
                 while let Ok(job) = next() {
@@ -39,7 +44,7 @@ impl<J: Send + 'static, R: Send + 'static> Workers<J, R> {
                 drop(wake);
             })?;
         }
-        Ok(Self { jobs, replies })
+        Ok(Self { jobs, replies, panicked })
     }
 
     /// Gives a job to whichever thread is free first.
@@ -51,27 +56,63 @@ impl<J: Send + 'static, R: Send + 'static> Workers<J, R> {
     /// A reply, if there is one.
     ///
     /// # Errors
-    /// When all threads are gone, which is after a defect only.
+    /// When a thread is gone, which is after a defect only.
     pub(super) fn reply(&self) -> io::Result<Option<R>> {
         match self.replies.try_recv() {
             Ok(reply) => Ok(Some(reply)),
-            Err(TryRecvError::Empty) => Ok(None),
-            Err(TryRecvError::Disconnected) => Err(io::Error::other("a worker of the supervisor is gone")),
+            Err(TryRecvError::Empty) if !self.panicked.load(Ordering::Acquire) => Ok(None),
+            Err(_) => Err(io::Error::other("a worker of the supervisor is gone")),
         }
     }
 }
 
 /// Wakes the loop, also when its thread ends for whatever reason.
-struct Wake(Arc<Waker>);
+struct Wake {
+    waker: Arc<Waker>,
+    panicked: Arc<AtomicBool>,
+}
 
 impl Wake {
     fn wake(&self) {
-        let _ = self.0.wake();
+        let _ = self.waker.wake();
     }
 }
 
 impl Drop for Wake {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.panicked.store(true, Ordering::Release);
+        }
         self.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mio::{Events, Poll, Token};
+
+    use super::*;
+
+    #[test]
+    fn a_worker_that_panics_is_told_though_the_others_live() {
+        let mut poll = Poll::new().expect("an event loop");
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).expect("a waker"));
+        let work = || {
+            |job: u32| {
+                assert!(job > 0, "no job");
+                job
+            }
+        };
+        let workers = Workers::start("test", &waker, [work(), work()]).expect("threads");
+        let mut woken = || poll.poll(&mut Events::with_capacity(1), Some(Duration::from_secs(60)));
+        workers.send(7);
+        woken().expect("woken");
+        assert_eq!(workers.reply().expect("both live"), Some(7));
+        assert_eq!(workers.reply().expect("both live"), None);
+        workers.send(0);
+        woken().expect("woken");
+        workers.reply().expect_err("one is gone");
     }
 }

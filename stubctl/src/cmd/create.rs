@@ -87,7 +87,7 @@ pub(crate) fn create(journal: Journal, create: &Create, as_json: bool) -> Result
         }
         events.push(event);
     };
-    let result = event_loop.run(operation, tell).map_err(|error| Failure::interrupted(&error, &name));
+    let result = event_loop.run(operation, tell).map_err(|error| Failure::interrupted(&error, Some(&name)));
     if let Some(drawing) = drawing {
         drawing.write(&timeline::draw(&name, &events));
     }

@@ -14,7 +14,8 @@ pub(crate) fn destroy(journal: Journal, name: &str, as_json: bool) -> Result<(),
     let mut event_loop = Loop::new().map_err(|error| Failure::internal(&error))?;
     let operation =
         libstub::destroy(host, journal, name.clone()).map_err(|error| Failure::internal(&error))?;
-    let gone = event_loop.run(operation, |_| {}).map_err(|error| Failure::interrupted(&error, &name))??;
+    let gone =
+        event_loop.run(operation, |_| {}).map_err(|error| Failure::interrupted(&error, Some(&name)))??;
     if as_json {
         output::json(&Gone::from(gone));
     } else {

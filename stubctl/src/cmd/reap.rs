@@ -25,8 +25,11 @@ pub(crate) fn reap(journal: Journal, reap: &Reap, as_json: bool) -> Result<Optio
     let host = Box::new(XenHost::open()?);
     let mut event_loop = Loop::new().map_err(|error| Failure::internal(&error))?;
     let options = ReapOptions { name, dry_run: reap.dry_run };
+    let wanted = options.name.clone();
     let operation = libstub::reap(host, journal, options).map_err(|error| Failure::internal(&error))?;
-    let reaped = event_loop.run(operation, |_| {}).map_err(|error| Failure::internal(&error))??;
+    let reaped = event_loop
+        .run(operation, |_| {})
+        .map_err(|error| Failure::interrupted(&error, wanted.as_ref()))??;
     let owed = reaped.pairs.iter().any(|pair| !pair.owed.is_empty());
     if as_json {
         output::json(&Reapings::new(reaped, reap.dry_run));

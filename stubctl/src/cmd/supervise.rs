@@ -81,7 +81,8 @@ pub(crate) fn run(journal: Journal, run: &Run, as_json: bool) -> Result<(), Fail
     let options = run.limits.options(Some(name.clone()));
     let mut supervisor = Supervisor::start(Arc::new(open), journal.clone(), options)?;
     let operation = supervisor.create(config)?;
-    let pair = event_loop.run(operation, |_| {}).map_err(|error| Failure::interrupted(&error, &name))??;
+    let pair =
+        event_loop.run(operation, |_| {}).map_err(|error| Failure::interrupted(&error, Some(&name)))??;
     if !as_json {
         say(format_args!("{} runs: guest {}, stubdom {}", pair.name, pair.guest, pair.stubdom));
     }
@@ -92,8 +93,9 @@ pub(crate) fn run(journal: Journal, run: &Run, as_json: bool) -> Result<(), Fail
         }
         course.take(report)
     };
-    let signalled =
-        event_loop.supervise(&mut supervisor, tell).map_err(|error| Failure::interrupted(&error, &name))?;
+    let signalled = event_loop
+        .supervise(&mut supervisor, tell)
+        .map_err(|error| Failure::interrupted(&error, Some(&name)))?;
     if signalled && course.outcome.is_none() {
         drop(supervisor);
         end(&mut event_loop, journal, &name)?;
@@ -115,7 +117,7 @@ pub(crate) fn run(journal: Journal, run: &Run, as_json: bool) -> Result<(), Fail
 fn end(event_loop: &mut Loop, journal: Journal, name: &Name) -> Result<(), Failure> {
     let operation =
         libstub::destroy(open()?, journal, name.clone()).map_err(|error| Failure::internal(&error))?;
-    let gone = event_loop.run(operation, |_| {}).map_err(|error| Failure::interrupted(&error, name))?;
+    let gone = event_loop.run(operation, |_| {}).map_err(|error| Failure::interrupted(&error, Some(name)))?;
     match gone {
         // Somebody was faster.
         Err(libstub::DestroyError::NoSuchPair(_)) | Ok(_) => Ok(()),

@@ -160,6 +160,10 @@ fn failures() -> Vec<Failure> {
         broken(ready, Cause::TimedOut { after: Duration::from_secs(120) }).into(),
         broken(CreateStage::Devices, Cause::Cancelled).into(),
         CreateError { owed: vec![owed()], ..broken(ready, Cause::Cancelled) }.into(),
+        Failure::interrupted(
+            &io::Error::new(io::ErrorKind::Interrupted, "a second signal came before it was over"),
+            Some(&name()),
+        ),
         DestroyError::Owed { name: name(), undone: vec!["stubdom 8".to_owned()], owed: vec![owed()] }.into(),
         Failure::from(DestroyError::Journal(JournalError::Io {
             action: "write",

@@ -77,10 +77,12 @@ impl Failure {
         Self::new(Status::Failed, Code::Internal, error)
     }
 
-    /// This process could not see an operation to its end.
-    pub(crate) fn interrupted(error: &std::io::Error, name: &Name) -> Self {
-        Self::new(Status::Owed, Code::Internal, error)
-            .remedy(format!("stubctl reap {name} removes what there may be"))
+    /// This process could not see an operation, on one pair or all, to its end.
+    pub(crate) fn interrupted(error: &std::io::Error, name: Option<&Name>) -> Self {
+        let twice = error.kind() == std::io::ErrorKind::Interrupted;
+        let code = if twice { Code::Interrupted } else { Code::Internal };
+        let reap = name.map_or_else(|| "stubctl reap".to_owned(), |name| format!("stubctl reap {name}"));
+        Self::new(Status::Owed, code, error).remedy(format!("{reap} removes what there may be"))
     }
 
     /// A guest that was looked after did not end well.

@@ -337,6 +337,10 @@ impl Xenstore for FakeHost {
         self.store(format!("watch {path}"), |_| Ok(()))
     }
 
+    fn unwatch(&self, path: &str, _: &str) -> Result<(), HostError> {
+        self.store(format!("unwatch {path}"), |_| Ok(()))
+    }
+
     fn drain_watches(&self) -> Result<(), HostError> {
         self.store("drain watches".to_owned(), |_| {
             while let Ok(1..) = std::io::Read::read(&mut &*self.watch, &mut [0; 64]) {}
