@@ -15,10 +15,15 @@ const OPERATION: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const WATCHED: Token = Token(2);
 
+/// Signals that come closer than this are one: a terminal that closes sends two, and so does timeout(1).
+const TOGETHER: Duration = Duration::from_secs(1);
+
 /// An event loop. It is made before an operation starts, so that no signal ends the process in the middle of one.
 pub(crate) struct Loop {
     poll: Poll,
     signals: Signals,
+    /// When it was first told to end.
+    told: Option<Instant>,
 }
 
 impl Loop {
@@ -27,7 +32,7 @@ impl Loop {
         let poll = Poll::new()?;
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
-        Ok(Self { poll, signals })
+        Ok(Self { poll, signals, told: None })
     }
 
     /// Wakes up when this is readable; its owner drains it.
@@ -46,8 +51,39 @@ impl Loop {
         Ok(self.signals.pending().next().is_some())
     }
 
-    /// Drives a supervisor until `on_report` says that it is over, or it is stopped by a signal; whether it was. A
-    /// second signal does not wait for what is under way: the journal has it.
+    /// Whether there was a signal since the last look.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Interrupted`] when it was the second: who sends that does not wait for what is under way, and the
+    /// journal has it.
+    fn is_told(&mut self) -> io::Result<bool> {
+        if self.signals.pending().count() == 0 {
+            return Ok(false);
+        }
+        match self.told {
+            None => self.told = Some(Instant::now()),
+            Some(first) if first.elapsed() < TOGETHER => {}
+            Some(_) => {
+                let why = "a second signal came before it was over";
+                return Err(io::Error::new(io::ErrorKind::Interrupted, why));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits until something is to be done, for `limit` at most; whether a signal says that it is to end.
+    fn wait(&mut self, limit: Option<Duration>) -> io::Result<bool> {
+        match self.poll.poll(&mut Events::with_capacity(4), limit) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => result?,
+        }
+        self.is_told()
+    }
+
+    /// Drives a supervisor until `on_report` says that it is over, or it is stopped by a signal; whether it was.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Interrupted`] after a second signal; else when supervisor or event loop fails.
     pub(crate) fn supervise(
         &mut self,
         supervisor: &mut Supervisor,
@@ -55,32 +91,29 @@ impl Loop {
     ) -> io::Result<bool> {
         let descriptor = supervisor.as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&descriptor), OPERATION, Interest::READABLE)?;
-        let mut signals = 0;
-        let over = loop {
+        loop {
             while let Some(report) = supervisor.dispatch()? {
                 if on_report(report) {
                     supervisor.stop();
                 }
             }
-            if supervisor.is_stopped() || signals > 1 {
-                break signals > 0;
+            if supervisor.is_stopped() {
+                break;
             }
             let next = supervisor.next_deadline();
             let limit = next.map(|at| at.saturating_duration_since(Instant::now()));
-            if self.signalled_within(limit.unwrap_or(Duration::from_secs(1)))? {
-                signals += 1;
+            if self.wait(Some(limit.unwrap_or(Duration::from_secs(1))))? {
                 supervisor.stop();
             }
-        };
+        }
         self.poll.registry().deregister(&mut SourceFd(&descriptor))?;
-        Ok(over)
+        Ok(self.told.is_some())
     }
 
-    /// Runs an operation to its end. A signal cancels it; it still ends by itself, undone. A second one does not wait for
-    /// that: the journal has it.
+    /// Runs an operation to its end. A signal cancels it; it still ends by itself, undone.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Interrupted`] after the second signal; else when the event loop fails.
+    /// [`io::ErrorKind::Interrupted`] after a second signal; else when the event loop fails.
     pub(crate) fn run<T, E>(
         &mut self,
         mut operation: Operation<T, E>,
@@ -92,8 +125,6 @@ impl Loop {
     {
         let descriptor = operation.as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&descriptor), OPERATION, Interest::READABLE)?;
-        let mut events = Events::with_capacity(4);
-        let mut signals = 0;
         loop {
             while let Some(progress) = operation.dispatch()? {
                 match progress {
@@ -105,18 +136,8 @@ impl Loop {
                 }
             }
             let timeout = operation.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
-            match self.poll.poll(&mut events, timeout) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => result?,
-            }
-            signals += self.signals.pending().count();
-            match signals {
-                0 => {}
-                1 => operation.cancel(),
-                _ => {
-                    let why = "a second signal came before it was over";
-                    return Err(io::Error::new(io::ErrorKind::Interrupted, why));
-                }
+            if self.wait(timeout)? {
+                operation.cancel();
             }
         }
     }

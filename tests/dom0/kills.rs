@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! `stubctl` ended between any two calls of a create or a destroy: what it left is found and removed.
 
+use std::time::Duration;
+
 use stub_tests::guest::Guest;
 use stub_tests::probe::Probe;
 use stub_tests::stepper::{Stepper, is_point, words};
@@ -8,6 +10,9 @@ use stub_tests::stubctl::{self, stubctl};
 
 /// How many points of a sweep are tried when not all are.
 const CHOICE: usize = 8;
+
+/// Longer than two signals are one for `stubctl`.
+const TOGETHER: Duration = Duration::from_millis(1500);
 
 /// All points of a run that is left alone, in order.
 fn points(args: &[&str]) -> Vec<String> {
@@ -81,7 +86,9 @@ fn a_create_that_is_told_to_end_at_any_point_undoes_itself() {
     let config = guest.config().display().to_string();
     for (signal, at) in [("INT", 3), ("TERM", 12), ("INT", 30), ("TERM", 45)] {
         let (run, last) = Stepper::stop_at(&["create", &config], at);
+        // As a terminal does that closes: the two are one.
         run.signal(signal);
+        run.signal("HUP");
         let status = run.finish();
         assert_eq!(status.code(), Some(1), "SIG{signal} at point {at}, after {last}");
         probe.assert_restored();
@@ -99,6 +106,8 @@ fn an_operation_that_is_told_twice_ends_at_once_and_is_reaped() {
         }
         let (run, last) = Stepper::stop_at(&args, 9);
         run.signal("INT");
+        // It takes two that come together for one.
+        std::thread::sleep(TOGETHER);
         run.signal("TERM");
         assert_eq!(run.finish().code(), Some(4), "{args:?}, after {last}");
         reap();

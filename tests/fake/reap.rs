@@ -295,13 +295,15 @@ fn a_stubdom_without_its_mark_is_found_by_its_target() {
     std::fs::remove_file(bench.record()).expect("its record is lost");
     let new = NewDomain { uuid: Uuid::from_u128(1), kind: DomainKind::Pv, vcpus: 1 };
     let other = bench.host.create_domain(&new).expect("somebody else's domain");
+    // It claims to serve the guest, which knows nothing of it.
+    bench.host.put(&format!("/local/domain/{other}/target"), orphan.guest.to_string().as_bytes());
     for name in ["pair", "role", "journal"] {
         bench.host.take(&format!("/local/domain/{}/stubctl/{name}", orphan.stubdom));
     }
     let reaped = bench.reap(false);
     let [pair] = &*reaped.pairs else { panic!("{reaped:?}") };
     assert_eq!((pair.why, pair.owed.len()), (Remains::Orphan, 0), "{pair:?}");
-    assert_eq!(bench.remains(), [format!("domain {other}")]);
+    assert_eq!(bench.remains(), [format!("domain {other}"), format!("/local/domain/{other}/target")]);
 }
 
 #[test]

@@ -47,10 +47,12 @@ pub struct LoopStatus {
     pub direct_io: bool,
     /// It detaches when the last user closes it.
     pub autoclear: bool,
+    /// No other attachment of this boot has the same; none before Linux 5.15.
+    pub sequence: Option<u64>,
 }
 
 impl LoopStatus {
-    fn from_raw(info: &loop_info64) -> Self {
+    fn from_raw(info: &loop_info64, sequence: Option<u64>) -> Self {
         let is = |flag| info.lo_flags & flag != 0;
         Self {
             backing_device: info.lo_device,
@@ -60,6 +62,7 @@ impl LoopStatus {
             read_only: is(LO_FLAGS_READ_ONLY),
             direct_io: is(LO_FLAGS_DIRECT_IO),
             autoclear: is(LO_FLAGS_AUTOCLEAR),
+            sequence,
         }
     }
 
@@ -151,10 +154,15 @@ impl LoopDevice {
             libc::ioctl(self.file.as_raw_fd(), LOOP_GET_STATUS64, &raw mut info)
         });
         match result {
-            Ok(()) => Ok(Some(LoopStatus::from_raw(&info))),
+            Ok(()) => Ok(Some(LoopStatus::from_raw(&info, self.sequence()))),
             Err(error) if error.errno() == Some(libc::ENXIO) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn sequence(&self) -> Option<u64> {
+        let text = fs::read_to_string(format!("/sys/block/loop{}/diskseq", self.number)).ok()?;
+        text.trim().parse().ok()
     }
 
     /// Its number, as in /dev/loop**7**.

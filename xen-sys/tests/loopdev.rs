@@ -88,6 +88,29 @@ fn autoclear_detaches_with_the_last_user() {
 }
 
 #[test]
+fn a_number_that_is_used_again_has_another_sequence() {
+    if !can_attach() {
+        return;
+    }
+    let backing = backing();
+    let attach = || LoopDevice::attach(backing.as_file(), &OPTIONS).expect("attached");
+    let sequence = |device: &LoopDevice| device.status().expect("a status").expect("attached").sequence;
+    let (first, number) = {
+        let device = attach();
+        assert_eq!(
+            LoopDevice::status_of(device.number()).expect("looked"),
+            device.status().expect("a status")
+        );
+        (sequence(&device), device.number())
+    };
+    let again = attach();
+    if sequence(&again).is_some() {
+        assert_ne!((again.number(), sequence(&again)), (number, first));
+    }
+    assert_eq!(LoopDevice::status_of(u32::MAX >> 12).expect("looked"), None);
+}
+
+#[test]
 fn a_file_that_cannot_be_attached_is_an_error() {
     if !can_attach() {
         return;

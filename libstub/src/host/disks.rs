@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
-use xen_sys::{LoopDevice, LoopOptions};
+use xen_sys::{LoopDevice, LoopOptions, LoopStatus};
 
 use super::xen::{fail, fail_io};
 use super::{BlockDevice, DiskKind, HostError, LoopFile};
@@ -31,16 +31,22 @@ pub(super) fn attach(path: &Path, mode: DiskMode) -> Result<BlockDevice, HostErr
         }
     };
     let (major, minor) = device.major_minor().map_err(|error| fail(call(), error))?;
-    let file = LoopFile { number: device.number(), device: data.dev(), inode: data.ino(), read_only };
-    Ok(BlockDevice { major, minor, file: Some(file), hold: Arc::new(device) })
+    // What is only read serves other pairs as well, and goes with the last of them.
+    let status = if read_only { None } else { device.status().map_err(|error| fail(call(), error))? };
+    let file = status.map(|status| loop_file(device.number(), &status));
+    Ok(BlockDevice { major, minor, file, hold: Arc::new(device) })
+}
+
+fn loop_file(number: u32, status: &LoopStatus) -> LoopFile {
+    let LoopStatus { backing_device: device, backing_inode: inode, sequence, .. } = *status;
+    LoopFile { number, sequence, device, inode }
 }
 
 /// Whether a loop device still serves this file.
 pub(super) fn serves(file: &LoopFile) -> Result<bool, HostError> {
     let status = LoopDevice::status_of(file.number)
         .map_err(|error| fail(format!("look at loop device {}", file.number), error))?;
-    let backing = |status: xen_sys::LoopStatus| (status.backing_device, status.backing_inode);
-    Ok(status.is_some_and(|status| backing(status) == (file.device, file.inode)))
+    Ok(status.is_some_and(|status| loop_file(file.number, &status) == *file))
 }
 
 /// Whether [`attach`] would succeed; what it opens and locks for that is free again when it returns.
@@ -81,7 +87,7 @@ fn shared_loop(file: &File, path: &Path, mode: DiskMode) -> Result<Option<LoopDe
 
 /// Locks a file for one writer. A loop device keeps the open file, so the lock lives as long as the loop device.
 ///
-/// blkback closes its device a moment after it is gone from sysfs: a guest that is started again meets its own
+/// A loop device says that it is free a moment before the kernel closes its file: a guest that is started again meets its own
 /// predecessor here, and waits it out.
 fn lock(file: &File) -> std::io::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(2);

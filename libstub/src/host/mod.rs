@@ -244,7 +244,7 @@ pub struct BlockDevice {
     pub major: u32,
     /// Its minor number.
     pub minor: u32,
-    /// The file behind it, if it is a loop device.
+    /// The file behind it, if it is a loop device that nobody shares.
     pub file: Option<LoopFile>,
     /// Holds it until blkback does: a loop device frees itself on its last close.
     pub hold: Arc<dyn Hold>,
@@ -255,12 +255,12 @@ pub struct BlockDevice {
 pub struct LoopFile {
     /// The loop device's number.
     pub number: u32,
+    /// What tells this attachment from an earlier or a later one; none before Linux 5.15.
+    pub sequence: Option<u64>,
     /// The device of the file system that the file is on.
     pub device: u64,
     /// The file's inode there.
     pub inode: u64,
-    /// Pairs share one that none of them writes.
-    pub read_only: bool,
 }
 
 /// Something that keeps a block device alive until it is dropped.

@@ -26,7 +26,7 @@ use crate::image::verify::{self, Verified};
 pub(crate) use claim::Claim;
 pub use origin::ImageOrigin;
 pub(crate) use origin::{DiskOrigin, Origin};
-pub(crate) use record::{DomainMark, Record};
+pub(crate) use record::{DomainMark, Record, is_unstarted};
 pub(crate) use supervision::Supervision;
 
 use lock::Right;

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
-use xen_sys::{DomId, Kib};
+use xen_sys::{DomId, DomainInfo, Kib};
 
 use super::{JournalError, Origin};
 use crate::config::{GuestConfig, Name};
@@ -28,7 +28,7 @@ pub(crate) struct Record {
     pub(crate) memory: Kib,
     pub(crate) vcpus: u32,
     pub(crate) vbds: Vec<VbdMark>,
-    /// What blkback has, or is about to have, open for them.
+    /// The files behind them that nobody else has: blkback has them open, or is about to.
     #[serde(default)]
     pub(crate) loops: Vec<LoopFile>,
     /// All that was left to do was to unpause the guest.
@@ -61,6 +61,16 @@ impl DomainMark {
     pub(crate) fn new(uuid: Uuid) -> Self {
         Self { uuid, domid: None }
     }
+
+    /// Whether it is this domain. One whose id was never recorded has not run.
+    pub(crate) fn is_of(&self, info: &DomainInfo) -> bool {
+        info.uuid == self.uuid && self.domid.map_or_else(|| is_unstarted(info), |domid| domid == info.domid)
+    }
+}
+
+/// Whether a domain has never run.
+pub(crate) fn is_unstarted(info: &DomainInfo) -> bool {
+    info.paused && info.cpu_time.is_zero()
 }
 
 impl Record {

@@ -47,7 +47,6 @@ pub use operation::{Canceller, Operation, Progress};
 pub use plan::MemoryNeed;
 pub(crate) use plan::paging_pool;
 pub use preflight::{Preflight, PreflightDisk, preflight};
-pub(crate) use reap::is_unstarted;
 pub use reap::{ReapError, ReapOptions, Reaped, ReapedPair, Remains, reap};
 pub(crate) use show::domains_of;
 pub use show::{DiskDetails, PairDetails, ShowError, StubdomReport, is_alive, show};

@@ -14,7 +14,7 @@ use crate::config::GuestConfig;
 use crate::host::{Host, PvSpec};
 use crate::image::verify::{self, Verified};
 use crate::image::{Image, ImageError};
-use crate::journal::{Journal, JournalError, Record};
+use crate::journal::{DomainMark, Journal, JournalError, Record};
 use crate::qemu_args;
 
 /// Memory that Xen itself needs for a domain beside what the domain sees.
@@ -75,7 +75,7 @@ pub(super) fn plan(
     host: &dyn Host,
     journal: &Journal,
     config: &GuestConfig,
-    clear: impl FnOnce(Record, Remains) -> Result<Vec<DomId>, Cause>,
+    clear: impl FnOnce(Record, Remains) -> Result<Vec<DomainMark>, Cause>,
 ) -> Result<Plan, Cause> {
     let wrong = config.faults();
     if !wrong.is_empty() {
@@ -104,10 +104,12 @@ pub(super) fn plan(
         }
     }
     let mut domains = host.domains()?;
-    let ended: Vec<DomainInfo> = domains.extract_if(.., |info| ending.contains(&info.domid)).collect();
+    let ends = |info: &DomainInfo| ending.iter().any(|mark: &DomainMark| mark.is_of(info));
+    let ended: Vec<DomainInfo> = domains.extract_if(.., |info| ends(info)).collect();
     check_names(host, config, guest_uuid, &domains)?;
     let memory = MemoryNeed::new(config.memory, config.max_memory(), config.vcpus, image.memory);
-    let freed: u64 = ended.iter().map(|info| info.pages * 4).sum();
+    // What keeps a dying one may keep its memory as well.
+    let freed: u64 = ended.iter().filter(|info| !info.dying).map(|info| info.pages * 4).sum();
     let free = host.free_memory()?.saturating_add(Kib::new(freed));
     if free < memory.total() {
         return Err(Cause::NotEnoughMemory { need: memory.total(), free });

@@ -30,7 +30,8 @@ pub struct Preflight {
     pub memory: MemoryNeed,
     /// What Xen has.
     pub free: Kib,
-    /// What is left of an earlier pair of the name, which a create removes first. Whether its disks are free shows then.
+    /// What the journal knows to be left of an earlier pair of the name, which a create removes first. Whether its disks are
+    /// free shows then.
     pub left: Option<Remains>,
     /// The disks, in the order of the config, and the root filesystem.
     pub disks: Vec<PreflightDisk>,
@@ -74,7 +75,7 @@ fn look(host: &dyn Host, journal: &Journal, config: &GuestConfig) -> Result<Pref
     let mut left = None;
     let plan = plan::plan(host, journal, config, |record, why| {
         left = Some(why);
-        Ok([record.guest.domid, record.stubdom.domid].into_iter().flatten().collect())
+        Ok(vec![record.guest, record.stubdom])
     });
     let Plan { image, memory, free, .. } = plan?;
     journal.check_writable().map_err(|source| JournalError::Io {

@@ -6,11 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use proto::keys;
 use uuid::Uuid;
-use xen_sys::{DomId, DomainInfo, Kib};
+use xen_sys::{DomId, DomainInfo, DomainKind, Kib};
 
 use super::cause::Cause;
 use super::operation::{Job, Operation, Reply, Task};
@@ -18,8 +17,8 @@ use super::teardown::{After, Outcome, Owed, teardown};
 use crate::code::Code;
 use crate::config::Name;
 use crate::host::{Host, HostError};
-use crate::journal::{Claim, Journal, JournalError, Record};
-use crate::xenbus::{Mark, Role, VbdMark};
+use crate::journal::{Claim, Journal, JournalError, Record, is_unstarted};
+use crate::xenbus::{self, Mark, Role, VbdMark};
 
 /// What to reap.
 #[derive(Debug, Clone, Default)]
@@ -147,13 +146,8 @@ pub(super) fn remains(record: &Record, domains: &[DomainInfo], boot_id: &str) ->
     }
 }
 
-/// Whether a domain has never run.
-pub(crate) fn is_unstarted(info: &DomainInfo) -> bool {
-    info.paused && info.cpu_time == Duration::ZERO
-}
-
-/// The domains with our mark that no record knows, by their pair; with each guest the stubdomain that has it as its
-/// target, should that have lost its mark: it keeps the guest a zombie.
+/// The domains with our mark that no record knows, by their pair. To a guest without a stubdomain belongs the one that has
+/// it as its target and that it names itself, should that have lost its mark: it would keep the guest a zombie.
 fn orphans(
     host: &dyn Host,
     journal: &Journal,
@@ -178,12 +172,18 @@ fn orphans(
     if orphans.is_empty() {
         return Ok(orphans);
     }
-    for info in unmarked {
-        let target = host.read(&format!("{}/{}", keys::home(info.domid.get()), keys::TARGET))?;
-        let serves = |(role, guest): &(Role, DomainInfo)| {
-            *role == Role::Guest && target.as_deref() == Some(guest.domid.to_string().as_bytes())
+    for info in unmarked.into_iter().filter(|info| info.kind == DomainKind::Pv) {
+        let number = |domid: DomId, node: &str| {
+            let value = host.read(&format!("{}/{node}", keys::home(domid.get())))?;
+            Ok::<_, HostError>(
+                value.and_then(|value| String::from_utf8(value).ok()?.parse().ok()).map(DomId::new),
+            )
         };
-        if let Some(pair) = orphans.values_mut().find(|pair| pair.iter().any(serves)) {
+        let Some(target) = number(info.domid, keys::TARGET)? else { continue };
+        let alone = |pair: &&mut Vec<(Role, DomainInfo)>| matches!(&pair[..], [(Role::Guest, guest)] if guest.domid == target);
+        if let Some(pair) = orphans.values_mut().find(alone)
+            && number(target, xenbus::DEVICE_MODEL_DOMID)? == Some(info.domid)
+        {
             pair.push((Role::Stubdom, info));
         }
     }

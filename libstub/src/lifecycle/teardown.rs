@@ -11,9 +11,8 @@ use proto::keys;
 use uuid::Uuid;
 use xen_sys::{DomId, DomainInfo};
 
-use super::reap::is_unstarted;
 use crate::host::{BackendState, BlockDevice, FailureKind, Host, HostError};
-use crate::journal::{Claim, DomainMark, Journal, Record};
+use crate::journal::{Claim, DomainMark, Journal, Record, is_unstarted};
 use crate::xenbus::{Batch, VbdMark};
 
 /// How long blkback may take to let go of a dead domain's disks, and Xen to free its last pages.
@@ -261,17 +260,17 @@ impl Pass<'_> {
         }
     }
 
-    /// Waits until the files of the pair's disks are free: blkback closes a device after it has vanished. What is only read
-    /// may serve other pairs, and goes with the last.
-    fn wait_loops(&mut self, record: &Record) {
+    /// Waits until the files of the pair's disks are free: blkback closes a device after it has vanished.
+    fn wait_loops(&mut self, record: &mut Record) {
         if !self.held.is_empty() {
             return;
         }
         let host = self.host;
-        for file in record.loops.iter().filter(|file| !file.read_only) {
-            let what = format!("loop device {}", file.number);
-            self.wait(&what, "somebody in dom0 has it open", || Ok(!host.serves(file)?));
-        }
+        // One that was seen free is forgotten, whatever else is owed: its number may be given away.
+        record.loops.retain(|file| {
+            let what = format!("/dev/loop{}", file.number);
+            !self.wait(&what, "somebody in dom0 has it open", || Ok(!host.serves(file)?))
+        });
     }
 
     /// Waits until Xen has forgotten a domain; whether it has.

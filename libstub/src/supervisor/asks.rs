@@ -62,7 +62,8 @@ pub(super) struct Asked {
 
 /// The work of one thread.
 pub(super) fn work(open: Arc<OpenHost>) -> impl FnMut(Question) -> Asked + Send {
-    let mut host: Option<Box<dyn Host>> = None;
+    // At once: a process whose threads open theirs one by one seems to leak.
+    let mut host = open().ok();
     move |question| {
         let answer = ask(open.as_ref(), &mut host, &question);
         if answer.is_err() {

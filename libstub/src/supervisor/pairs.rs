@@ -11,8 +11,8 @@ use super::acts::Act;
 use super::asks::Cancel;
 use super::look::Brief;
 use crate::config::Name;
-use crate::journal::DomainMark;
-use crate::lifecycle::{Life, is_unstarted};
+use crate::journal::{DomainMark, is_unstarted};
+use crate::lifecycle::Life;
 
 /// A pair that is looked after.
 #[derive(Debug)]

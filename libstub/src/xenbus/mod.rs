@@ -10,7 +10,9 @@ mod vbd;
 
 pub use batch::{Batch, Op};
 pub(crate) use mark::{Mark, Role};
-pub(crate) use nodes::{Domain, Stubdom, connect, qemu_release, served_by, shell, target};
+pub(crate) use nodes::{
+    DEVICE_MODEL_DOMID, Domain, Stubdom, connect, qemu_release, served_by, shell, target,
+};
 pub(crate) use vbd::{Vbd, VbdMark, state_in_words};
 
 /// Fires when a domain dies or is gone.

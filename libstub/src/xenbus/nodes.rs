@@ -129,10 +129,13 @@ pub(crate) fn target(stubdom: Stubdom) -> Batch {
     batch
 }
 
+/// Below a guest's home: its stubdomain.
+pub(crate) const DEVICE_MODEL_DOMID: &str = "image/device-model-domid";
+
 /// Names a guest's stubdomain to toolstacks.
 pub(crate) fn served_by(stubdom: Stubdom) -> Batch {
     let mut batch = Batch::default();
-    let node = format!("{}/image/device-model-domid", keys::home(stubdom.guest.get()));
+    let node = format!("{}/{DEVICE_MODEL_DOMID}", keys::home(stubdom.guest.get()));
     batch.write(node, stubdom.domid.to_string());
     batch
 }

@@ -65,7 +65,11 @@ pub(crate) fn daemon(journal: Journal, limits: &Limits) -> Result<(), Failure> {
     // Where systemd did not start it, nobody listens.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     note("pairs are looked after");
-    event_loop.supervise(&mut supervisor, |_| false).map_err(|error| Failure::internal(&error))?;
+    match event_loop.supervise(&mut supervisor, |_| false) {
+        // What was under way is the next one's.
+        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+        ended => drop(ended.map_err(|error| Failure::internal(&error))?),
+    }
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     let pairs = supervisor.pairs();
     drop(supervisor);

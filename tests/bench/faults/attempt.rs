@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -34,43 +34,39 @@ pub(super) struct Seen {
     pub(super) left: Option<String>,
 }
 
-/// The moment at which a PV domain shut down, or vanished after it was there.
-fn death(stop: Arc<AtomicBool>) -> std::thread::JoinHandle<Option<Instant>> {
-    std::thread::spawn(move || {
-        let ctrl = Ctrl::open().expect("Xen's control interface");
-        let mut seen = false;
-        while !stop.load(Ordering::Relaxed) {
-            let domains = ctrl.domains().expect("the list of domains");
-            let mut stubdoms =
-                domains.iter().filter(|info| info.domid.get() != 0 && info.kind == DomainKind::Pv);
-            match stubdoms.next() {
-                Some(info) if info.shutdown.is_some() || info.dying => return Some(Instant::now()),
-                Some(_) => seen = true,
-                None if seen => return Some(Instant::now()),
-                None => {}
+/// Keeps the moment at which a PV domain shut down, or vanished after it was there.
+fn look_out(stop: &AtomicBool, death: &OnceLock<Instant>) {
+    let ctrl = Ctrl::open().expect("Xen's control interface");
+    let mut seen = false;
+    while !stop.load(Ordering::Relaxed) {
+        let domains = ctrl.domains().expect("the list of domains");
+        let mut stubdoms = domains.iter().filter(|info| info.domid.get() != 0 && info.kind == DomainKind::Pv);
+        match stubdoms.next() {
+            Some(info) if info.shutdown.is_none() && !info.dying => seen = true,
+            None if !seen => {}
+            _ => {
+                let _ = death.set(Instant::now());
+                return;
             }
-            std::thread::sleep(LOOK);
         }
-        None
-    })
+        std::thread::sleep(LOOK);
+    }
 }
 
 /// Lets the kernel of the stubdomain panic as soon as its guest runs.
-fn panic_later(stop: Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
-    std::thread::spawn(move || {
-        let ctrl = Ctrl::open().expect("Xen's control interface");
-        while !stop.load(Ordering::Relaxed) {
-            let domains = ctrl.domains().expect("the list of domains");
-            let of = |kind| domains.iter().find(|info| info.domid.get() != 0 && info.kind == kind);
-            if let (Some(guest), Some(stubdom)) = (of(DomainKind::Hvm), of(DomainKind::Pv))
-                && !guest.paused
-            {
-                let sysrq = format!("/local/domain/{}/control/sysrq", stubdom.domid);
-                return Store::open().and_then(|store| store.write(&sysrq, b"c")).expect("a key");
-            }
-            std::thread::sleep(LOOK);
+fn panic_later(stop: &AtomicBool) {
+    let ctrl = Ctrl::open().expect("Xen's control interface");
+    while !stop.load(Ordering::Relaxed) {
+        let domains = ctrl.domains().expect("the list of domains");
+        let of = |kind| domains.iter().find(|info| info.domid.get() != 0 && info.kind == kind);
+        if let (Some(guest), Some(stubdom)) = (of(DomainKind::Hvm), of(DomainKind::Pv))
+            && !guest.paused
+        {
+            let sysrq = format!("/local/domain/{}/control/sysrq", stubdom.domid);
+            return Store::open().and_then(|store| store.write(&sysrq, b"c")).expect("a key");
         }
-    })
+        std::thread::sleep(LOOK);
+    }
 }
 
 /// The command, which stays with its guest if the fault comes later.
@@ -84,18 +80,16 @@ fn command(fault: &Fault, ours: bool) -> Command {
     command
 }
 
-/// Runs a command to its end, or until a death was not noticed for long enough; gives its status, none if it was ended,
-/// and all that it said.
-fn run(mut command: Command, limit: Option<Duration>) -> (Option<ExitStatus>, String) {
+/// Runs a command to its end, or until it is in vain; gives its status, none if it was ended, and all that it said.
+fn run(mut command: Command, in_vain: impl Fn() -> bool) -> (Option<ExitStatus>, String) {
     let log = tempfile::NamedTempFile::new().expect("a file");
     let to = || File::options().append(true).open(log.path()).expect("a file");
     let mut child = command.stdin(Stdio::null()).stdout(to()).stderr(to()).spawn().expect("a toolstack");
-    let began = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait().expect("its state") {
             break Some(status);
         }
-        if limit.is_some_and(|limit| began.elapsed() > limit) {
+        if in_vain() {
             child.kill().and_then(|()| child.wait()).expect("ended");
             break None;
         }
@@ -110,22 +104,23 @@ pub(super) fn try_one(fault: &Fault, ours: bool) -> Seen {
     let guest = (fault.change)(guest(), directory.path());
     let guest = if ours { guest.with(&format!("stubdomain_timeout = {TIMEOUT}")) } else { guest };
     let config = guest.config();
-    let stop = Arc::new(AtomicBool::new(false));
-    let death = death(Arc::clone(&stop));
-    let panic = (fault.ends == Ends::DiesLater).then(|| panic_later(Arc::clone(&stop)));
     let lacking = (fault.host)();
-    let began = Instant::now();
     let mut command = command(fault, ours);
     command.arg(&config);
-    // The guest is up long before.
-    let limit = (fault.ends == Ends::DiesLater).then_some(UNNOTICED * 3);
-    let (status, text) = run(command, limit);
-    let ended = Instant::now();
-    stop.store(true, Ordering::Relaxed);
-    let died = death.join().expect("the look-out");
-    if let Some(panic) = panic {
-        panic.join().expect("the key");
-    }
+    let (stop, death) = (AtomicBool::new(false), OnceLock::new());
+    let later = fault.ends == Ends::DiesLater;
+    let (began, (status, text), ended) = std::thread::scope(|scope| {
+        scope.spawn(|| look_out(&stop, &death));
+        if later {
+            scope.spawn(|| panic_later(&stop));
+        }
+        let began = Instant::now();
+        let in_vain = || later && death.get().is_some_and(|died| died.elapsed() > UNNOTICED);
+        let ran = run(command, in_vain);
+        let ended = Instant::now();
+        stop.store(true, Ordering::Relaxed);
+        (began, ran, ended)
+    });
     drop(lacking);
     println!("$ {} create: {status:?}\n{text}", if ours { "stubctl" } else { "xl" });
     if status.is_some_and(|status| status.success()) {
@@ -134,8 +129,8 @@ pub(super) fn try_one(fault: &Fault, ours: bool) -> Seen {
     }
     // A word of the config that is only repeated names nothing.
     let said = text.replace(&config.display().to_string(), "");
-    let dies = matches!(fault.ends, Ends::Dies | Ends::DiesLater | Ends::OursDies);
-    let told = died.filter(|died| dies && *died <= ended).map(|died| ended - died);
+    let dies = fault.dies();
+    let told = death.get().filter(|died| dies && **died <= ended).map(|died| ended - *died);
     let seen = Seen {
         wall: ended - began,
         told: told.filter(|_| status.is_some()),

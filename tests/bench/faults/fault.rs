@@ -35,6 +35,13 @@ pub(super) enum Ends {
     OursDies,
 }
 
+impl Fault {
+    /// Whether the stubdomain dies of it.
+    pub(super) fn dies(&self) -> bool {
+        matches!(self.ends, Ends::Dies | Ends::DiesLater | Ends::OursDies)
+    }
+}
+
 /// A fault of the pair alone.
 const FAULT: Fault =
     Fault { what: "", ends: Ends::Dies, names: &[], change: |guest, _| guest, host: || None };
@@ -55,7 +62,7 @@ pub(super) const FAULTS: [Fault; 15] = [
     Fault {
         what: "kernel panics under a running guest",
         ends: Ends::DiesLater,
-        names: &["stubdom"],
+        names: &["stubdom died"],
         change: |guest, _| with_cmdline(guest, "sysrq_always_enabled"),
         ..FAULT
     },

@@ -57,7 +57,8 @@ fn main() {
             let left = seen.iter().find_map(|seen| seen.left.as_ref());
             let harmless = seen.iter().all(|seen| seen.status == "0");
             let well = if fault.ends == Ends::Harmless { harmless } else { named && !harmless };
-            if ours && (!well || left.is_some() || median(&told) > 1.0) {
+            let late = fault.dies() && (told.len() < rounds || median(&told) > 1.0);
+            if ours && (!well || left.is_some() || late) {
                 missed.push(fault.what);
             }
             rows.push(vec![

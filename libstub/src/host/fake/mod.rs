@@ -371,9 +371,9 @@ impl Machine for FakeHost {
             let hold = Arc::new(Held { path: file.to_owned() });
             world.held.push(Arc::downgrade(&hold));
             let number = u32::try_from(world.held.len()).unwrap_or(u32::MAX);
-            let read_only = mode == DiskMode::ReadOnly;
-            let file = LoopFile { number, device: 1, inode: u64::from(number), read_only };
-            Ok(BlockDevice { major: 7, minor: number, file: Some(file), hold })
+            let file = LoopFile { number, sequence: None, device: 1, inode: u64::from(number) };
+            let file = Some(file).filter(|_| mode == DiskMode::ReadWrite);
+            Ok(BlockDevice { major: 7, minor: number, file, hold })
         })
     }
 
