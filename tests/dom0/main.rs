@@ -15,6 +15,7 @@ mod images;
 mod kills;
 mod messages;
 mod network;
+mod nodes;
 mod order;
 mod qmp;
 mod reboot;

@@ -13,7 +13,8 @@ use serde_json::Value;
 use crate::{packages, tools, workspace};
 
 /// Below libstub's `src`.
-const COUNTED: &[&str] = &["lifecycle/", "journal/", "xenbus/", "console.rs"];
+const COUNTED: &[&str] =
+    &["lifecycle/", "journal/", "xenbus/", "supervisor/", "qmp/mod.rs", "qmp/wire.rs", "console.rs"];
 
 /// Of all counted lines together.
 const WANTED: f64 = 95.0;

@@ -3,23 +3,28 @@
 //!
 //! libxenstore waits for a reply for ever and holds a lock meanwhile, so requests are made by a thread of its
 //! own. When a reply is late or the connection broke, no further request is made: it would wait behind what is
-//! stuck.
+//! stuck. Then the connection is hung up, which ends the thread: a daemon that tries again and again while xenstored
+//! hangs must not gather threads.
 
 use std::cell::{Cell, OnceCell};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 use xen_sys::{Access as _, Store};
 
 use super::{FailureKind, HostError, late_store};
 
 /// How long one request may take: xenstored answers in less than a millisecond, but may be updated live.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How often a place in the queue of a daemon is tried for: the kernel does not tell when there is one.
+const QUEUE_LOOK: Duration = Duration::from_millis(20);
 
 /// The errno with which libxenstore tells that its connection ended under a request, and also of bad requests.
 const EINVAL: i32 = 22;
@@ -106,8 +111,19 @@ impl StoreThread {
             Ok((Ok(value), _)) => Ok(value),
             Ok((Err(error), true)) => Err((FailureKind::StoreLost, error.into())),
             Ok((Err(error), false)) => Err((FailureKind::Other, error.into())),
-            Err(RecvTimeoutError::Timeout) => Err(Lost::Late(limit).into()),
+            Err(RecvTimeoutError::Timeout) => {
+                self.hang_up();
+                Err(Lost::Late(limit).into())
+            }
             Err(RecvTimeoutError::Disconnected) => Err(Lost::Thread.into()),
+        }
+    }
+
+    /// Lets whoever waits for a reply see the connection's end.
+    fn hang_up(&self) {
+        if let Some(open) = self.open.get() {
+            // The kernel's way to xenstored is no socket, and its reader waits as long as it must.
+            let _ = rustix::net::shutdown(open.store.as_fd(), Shutdown::Both);
         }
     }
 
@@ -118,7 +134,8 @@ impl StoreThread {
         let (requests, queue) = channel::<Request>();
         let (opened, answer) = channel();
         // A stopped daemon accepts nobody: to connect may take for ever as well.
-        let serve = move || match connect() {
+        let deadline = Instant::now() + limit;
+        let serve = move || match connect(deadline) {
             Ok(store) => {
                 if opened.send(Ok(Arc::clone(&store))).is_ok() {
                     queue.into_iter().for_each(|request| request(&store));
@@ -143,18 +160,30 @@ impl StoreThread {
     }
 }
 
-fn connect() -> Result<Arc<Store>, Failure> {
-    // libxenstore would go on to the kernel's way to xenstored, and wait there for ever.
-    if let Some(error) = refusal(&late_store::socket()) {
-        return Err((FailureKind::StoreLost, error.into()));
+fn connect(deadline: Instant) -> Result<Arc<Store>, Failure> {
+    // libxenstore would wait for a place in the queue of a daemon that hangs, or go on to the kernel's way to a dead one,
+    // and wait there for ever.
+    match reach(&late_store::socket(), deadline) {
+        Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::TimedOut) => {
+            Err((FailureKind::StoreLost, error.into()))
+        }
+        // Without a socket xenstored may be another domain.
+        _ => Store::open().map(Arc::new).map_err(|error| (FailureKind::StoreLost, error.into())),
     }
-    Store::open().map(Arc::new).map_err(|error| (FailureKind::StoreLost, error.into()))
 }
 
-/// What a socket says that is there, and on which nobody listens: its xenstored is dead. Without a socket xenstored may
-/// be another domain.
-fn refusal(socket: &Path) -> Option<io::Error> {
-    UnixStream::connect(socket).err().filter(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+/// Finds out whether somebody listens on a socket, and waits for a place in his queue.
+fn reach(socket: &Path, deadline: Instant) -> io::Result<()> {
+    let address = SocketAddrUnix::new(socket)?;
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let probe = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    loop {
+        match rustix::net::connect(&probe, &address) {
+            Err(Errno::AGAIN) if Instant::now() < deadline => std::thread::sleep(QUEUE_LOOK),
+            Err(Errno::AGAIN) => return Err(ErrorKind::TimedOut.into()),
+            result => return Ok(result?),
+        }
+    }
 }
 
 type Failure = (FailureKind, Box<dyn std::error::Error + Send + Sync>);
@@ -177,14 +206,37 @@ mod tests {
 
     use super::*;
 
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(100)
+    }
+
     #[test]
     fn a_dead_daemons_socket_is_told_from_none_and_from_a_live_one() {
         let directory = tempfile::tempdir().expect("a directory");
         let socket = directory.path().join("socket");
-        assert!(refusal(&socket).is_none(), "without a socket it may be elsewhere");
+        let kind = || reach(&socket, soon()).map_err(|error| error.kind());
+        assert_eq!(kind(), Err(ErrorKind::NotFound));
         let listener = UnixListener::bind(&socket).expect("bound");
-        assert!(refusal(&socket).is_none(), "somebody listens");
+        assert_eq!(kind(), Ok(()));
         drop(listener);
-        assert!(refusal(&socket).is_some(), "nobody listens any more");
+        assert_eq!(kind(), Err(ErrorKind::ConnectionRefused));
+    }
+
+    #[test]
+    fn a_daemon_that_accepts_nobody_is_waited_for_and_given_up() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let socket = directory.path().join("socket");
+        let listener = UnixListener::bind(&socket).expect("bound");
+        // One place in its queue.
+        rustix::net::listen(&listener, 0).expect("listening");
+        reach(&socket, soon()).expect("the place");
+        let error = reach(&socket, soon()).expect_err("no place");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        let accepting = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            listener.accept().map(|_| listener)
+        });
+        reach(&socket, Instant::now() + Duration::from_secs(60)).expect("a place again");
+        accepting.join().expect("no panic").expect("accepted");
     }
 }

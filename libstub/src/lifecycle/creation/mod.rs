@@ -264,10 +264,10 @@ impl Creation {
         self.wait_backends(emit)?;
         self.note(|record| record.complete = true)?;
         // The pair may have died, and the caller have changed its mind, since the ready key was seen.
-        self.check_cancel()?;
         if let Verdict::Failed(cause) = self.observe(emit)?.verdict() {
             return Err(cause);
         }
+        self.check_cancel()?;
         let Ids { guest, stubdom } = self.created()?;
         self.unpause_guest(guest.0)?;
         emit(self.clock.event(Milestone::GuestUnpaused));
