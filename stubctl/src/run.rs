@@ -24,6 +24,8 @@ pub(crate) struct Loop {
     signals: Signals,
     /// When it was first told to end.
     told: Option<Instant>,
+    /// No signal was there when it looked a while after that: the next one is another.
+    calm: bool,
 }
 
 impl Loop {
@@ -32,7 +34,7 @@ impl Loop {
         let poll = Poll::new()?;
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
-        Ok(Self { poll, signals, told: None })
+        Ok(Self { poll, signals, told: None, calm: false })
     }
 
     /// Wakes up when this is readable; its owner drains it.
@@ -58,21 +60,21 @@ impl Loop {
     /// journal has it.
     fn is_told(&mut self) -> io::Result<bool> {
         if self.signals.pending().count() == 0 {
+            self.calm |= self.told.is_some_and(|first| first.elapsed() >= TOGETHER);
             return Ok(false);
         }
-        match self.told {
-            None => self.told = Some(Instant::now()),
-            Some(first) if first.elapsed() < TOGETHER => {}
-            Some(_) => {
-                let why = "a second signal came before it was over";
-                return Err(io::Error::new(io::ErrorKind::Interrupted, why));
-            }
+        if self.calm {
+            let why = "a second signal came before it was over";
+            return Err(io::Error::new(io::ErrorKind::Interrupted, why));
         }
+        self.told.get_or_insert_with(Instant::now);
         Ok(true)
     }
 
     /// Waits until something is to be done, for `limit` at most; whether a signal says that it is to end.
     fn wait(&mut self, limit: Option<Duration>) -> io::Result<bool> {
+        let soon = self.told.filter(|_| !self.calm).map(|_| TOGETHER);
+        let limit = [limit, soon].into_iter().flatten().min();
         match self.poll.poll(&mut Events::with_capacity(4), limit) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => result?,

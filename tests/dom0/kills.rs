@@ -15,7 +15,7 @@ const CHOICE: usize = 8;
 const LOOKS: usize = 60;
 
 /// Longer than two signals are one for `stubctl`.
-const TOGETHER: Duration = Duration::from_millis(1500);
+const TOGETHER: Duration = Duration::from_secs(4);
 
 /// All points of a run that is left alone, in order.
 fn points(args: &[&str]) -> Vec<String> {
@@ -102,8 +102,7 @@ fn a_create_that_is_told_to_end_at_any_point_undoes_itself() {
     for (at, signal) in chosen(&points).into_iter().zip(["INT", "TERM"].into_iter().cycle()) {
         let (run, before) = Stepper::stop_at(&["create", &config], at);
         // As a terminal does that closes: the two are one.
-        run.signal(signal);
-        run.signal("HUP");
+        run.signals(&[signal, "HUP"]);
         let status = run.finish().code();
         println!("told by SIG{signal} at point {at}, after {before}: {status:?}");
         if at >= last && status == Some(0) {

@@ -12,13 +12,13 @@ use xen_sys::{Access as _, PermissionAccess, Store};
 /// Configs, and what was reviewed for each.
 const MATRIX: [(&[&str], &str); 4] = [
     (&[], include_str!("nodes/ahci.txt")),
-    (&["hdtype = \"ide\"", "vcpus = 2"], include_str!("nodes/ide.txt")),
+    (&["hdtype = \"ide\""], include_str!("nodes/ide.txt")),
     (&["disk = [ \"DISK,raw,xvda,rw\", \"DISK2,raw,xvdb,rw\" ]"], include_str!("nodes/two-disks.txt")),
     (&["disk = []", "maxmem = 32", "on_reboot = \"preserve\""], include_str!("nodes/no-disk.txt")),
 ];
 
-/// What dom0's kernel and the stubdomain's write into directories of ours; other kernels write other things.
-const KERNELS: [&str; 9] = [
+/// What dom0's kernel, the stubdomain's and QEMU write into directories of ours; others write other things.
+const OTHERS: [&str; 10] = [
     "feature-",
     "max-",
     "discard-",
@@ -26,8 +26,9 @@ const KERNELS: [&str; 9] = [
     "sector",
     "physical-sector",
     "info",
-    "ring-",
+    "ring-page",
     "protocol",
+    "backends",
 ];
 
 /// Values that are others each time.
@@ -56,8 +57,11 @@ impl Names {
         parts.collect::<Vec<_>>().join("/")
     }
 
-    fn value(&self, node: &str, value: &str) -> String {
-        if CHANGING.iter().any(|name| node.starts_with(name)) {
+    fn value(&self, path: &str, value: &str) -> String {
+        let (above, node) = path.rsplit_once('/').unwrap_or_default();
+        // A stubdomain has the memory that its image asks for.
+        let of_image = above == "/local/domain/STUBDOM/memory" && value != "0";
+        if of_image || CHANGING.iter().any(|name| node.starts_with(name)) {
             return "*".to_owned();
         }
         if DOMIDS.contains(&node) {
@@ -72,7 +76,7 @@ impl Names {
 /// The subtree of a node: each with its value and permissions.
 fn tree(store: &Store, path: &str, names: &Names, text: &mut String) {
     let node = path.rsplit('/').next().unwrap_or_default();
-    if KERNELS.iter().any(|name| node.starts_with(name)) {
+    if OTHERS.iter().any(|name| node.starts_with(name)) {
         return;
     }
     let Some(value) = store.read(path).expect("readable") else { return };
@@ -87,8 +91,9 @@ fn tree(store: &Store, path: &str, names: &Names, text: &mut String) {
         .iter()
         .map(|entry| format!("{}{}", letter(entry.access), names.path(&entry.domid.to_string())))
         .collect();
-    let value = names.value(node, &String::from_utf8_lossy(&value));
-    let _ = writeln!(text, "{} = {value:?} {}", names.path(path), permissions.join(","));
+    let named = names.path(path);
+    let value = names.value(&named, &String::from_utf8_lossy(&value));
+    let _ = writeln!(text, "{named} = {value:?} {}", permissions.join(","));
     let mut children = store.list(path).expect("listable").unwrap_or_default();
     children.sort();
     for child in children {

@@ -117,11 +117,19 @@ impl Stepper {
     /// Sends it a signal, by its name.
     ///
     /// # Panics
-    /// When there is no `kill`.
+    /// When there is no shell.
     pub fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", signal, &pid]).status();
-        sent.expect("kill in PATH");
+        self.signals(&[signal]);
+    }
+
+    /// Sends it signals, by their names, with nothing between them.
+    ///
+    /// # Panics
+    /// When there is no shell.
+    pub fn signals(&self, signals: &[&str]) {
+        let kills: Vec<String> =
+            signals.iter().map(|signal| format!("kill -s {signal} {}", self.child.id())).collect();
+        Command::new("sh").args(["-c", &kills.join("; ")]).status().expect("a shell");
     }
 
     /// Lets it run until it is about to make this call.

@@ -102,7 +102,7 @@ impl fmt::Display for Happening {
                 }
                 write!(f, "; tried again in {} s", retry.as_secs())
             }
-            Self::AnswersAgain => f.write_str("its QEMU answers again"),
+            Self::AnswersAgain => f.write_str("has a QEMU that answers again"),
             Self::Forgotten => f.write_str("was ended by somebody else"),
             Self::Trouble(why) => write!(f, "{why}"),
         }
@@ -117,5 +117,86 @@ impl fmt::Display for Report {
             (Some(pair), what) => write!(f, "{pair} {what}"),
             (None, what) => write!(f, "{what}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+    use xen_sys::ShutdownReason;
+
+    use super::*;
+
+    fn told(what: Happening) -> String {
+        let name = Name::new("web").expect("a name");
+        let report = Report { pair: Some(name), guest: None, stubdom: None, what };
+        format!("{}{report}\n", if report.what.is_warning() { "! " } else { "" })
+    }
+
+    #[test]
+    fn everything_that_can_happen_is_told_in_the_words_that_were_reviewed() {
+        let second = Duration::from_secs(1);
+        let name = Name::new("web").expect("a name");
+        let pair = Pair { name, uuid: Uuid::nil(), guest: DomId::new(7), stubdom: DomId::new(8) };
+        let owed = vec![Owed { what: "stubdom 8".to_owned(), why: "Xen still lists it".to_owned() }];
+        let words = || Some("QEMU ended: signal 11".to_owned());
+        let reasons = [
+            ShutdownReason::Poweroff,
+            ShutdownReason::Reboot,
+            ShutdownReason::Suspend,
+            ShutdownReason::Crash,
+            ShutdownReason::Watchdog,
+            ShutdownReason::SoftReset,
+            ShutdownReason::Unknown(42),
+        ];
+        let ends = reasons.map(End::Guest).into_iter().chain([
+            End::GuestDestroyed,
+            End::StubdomDied { reason: Some(ShutdownReason::Crash), words: words() },
+            End::StubdomDied { reason: None, words: None },
+            End::QemuSilent { why: "QEMU did not answer".to_owned() },
+            End::Unfinished,
+        ]);
+        let rest = [
+            Happening::Supervised,
+            Happening::Removing,
+            Happening::Restarting { after: Duration::ZERO },
+            Happening::Restarting { after: second },
+            Happening::GivenUp { count: 5, within: Duration::from_secs(600) },
+            Happening::Kept,
+            Happening::Removed,
+            Happening::Restarted(pair),
+            Happening::Failed { why: "not all could be removed".to_owned(), owed, retry: second },
+            Happening::AnswersAgain,
+            Happening::Forgotten,
+        ];
+        let all: String = ends.map(Happening::Ended).chain(rest).map(told).collect();
+        expect_test::expect![[r#"
+            web: the guest powered off
+            web: the guest rebooted
+            web: the guest suspended itself
+            web: the guest crashed
+            web: the guest's watchdog fired
+            web: the guest asked for a soft reset
+            web: the guest shut down (unknown (42))
+            web: somebody destroyed the guest
+            ! web: the stubdom died (crash): QEMU ended: signal 11
+            ! web: somebody destroyed the stubdom
+            ! web: QEMU is silent: QEMU did not answer
+            web: its create, restart or removal did not end
+            web is looked after
+            web is being removed
+            web is being restarted
+            web will be restarted in 1 s
+            ! web was restarted 5 times within 600 s: given up, it is being removed
+            web is left as it is
+            web is gone
+            web runs again: guest 7, stubdom 8
+            ! web: not all could be removed; left behind: stubdom 8 (Xen still lists it); tried again in 1 s
+            web has a QEMU that answers again
+            web was ended by somebody else
+        "#]].assert_eq(&all);
+        let what = Happening::Trouble("Xen does not answer".to_owned());
+        let report = Report { pair: None, guest: None, stubdom: None, what };
+        assert_eq!((report.to_string().as_str(), report.what.is_warning()), ("Xen does not answer", true));
     }
 }
