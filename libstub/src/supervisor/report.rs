@@ -194,7 +194,8 @@ mod tests {
             ! web: not all could be removed; left behind: stubdom 8 (Xen still lists it); tried again in 1 s
             web has a QEMU that answers again
             web was ended by somebody else
-        "#]].assert_eq(&all);
+        "#]]
+        .assert_eq(&all);
         let what = Happening::Trouble("Xen does not answer".to_owned());
         let report = Report { pair: None, guest: None, stubdom: None, what };
         assert_eq!((report.to_string().as_str(), report.what.is_warning()), ("Xen does not answer", true));
