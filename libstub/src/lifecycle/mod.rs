@@ -29,6 +29,7 @@ mod destroy;
 mod list;
 mod observe;
 mod operation;
+mod orphans;
 mod plan;
 mod preflight;
 mod reap;

@@ -17,8 +17,8 @@ use super::cause::Cause;
 use super::create::{Clock, CreateError, CreateStage, Event, Milestone, Pair};
 use super::observe::{self, Observation, Verdict};
 use super::operation::{Job, Reply, Task};
+use super::orphans;
 use super::plan::{self, Plan};
-use super::reap;
 use super::teardown::{self, After, Outcome};
 use crate::config::GuestConfig;
 use crate::host::{BackendState, BlockDevice, Host};
@@ -218,7 +218,7 @@ impl Creation {
 
     /// Removes what is left of a pair of the name whose record is damaged or lost; whether there was anything.
     fn clear_lost(&mut self, claim: &Claim) -> Result<bool, Cause> {
-        let Some(left) = reap::lost(self.host.as_ref(), &self.journal, claim, &self.config.name)? else {
+        let Some(left) = orphans::lost(self.host.as_ref(), &self.journal, claim, &self.config.name)? else {
             return Ok(false);
         };
         self.left.add(left);
