@@ -18,6 +18,9 @@ const ALL_CYCLES: usize = 1000;
 /// Every so many cycles the stubdomain is a whole Linux with QEMU; the others have a kernel that only gets ready.
 const LINUX_EVERY: usize = 5;
 
+/// Every so many cycles the sizes of both processes are shown.
+const SHOWN_EVERY: usize = 100;
+
 /// From this cycle on both processes have seen all they can see.
 const WARM: usize = LINUX_EVERY;
 
@@ -35,7 +38,7 @@ struct Size {
 impl Size {
     fn of_this() -> Self {
         let status = fs::read_to_string("/proc/self/status").expect("readable");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a line");
         let kib = line.trim().trim_end_matches(" kB").parse().expect("a number");
         Self { kib, descriptors: fs::read_dir("/proc/self/fd").expect("readable").count() }
     }
@@ -111,8 +114,8 @@ fn many_pairs_in_turn_leave_host_and_processes_as_they_were() {
             };
             assert!(holds_soon(flat), "cycle {number}: daemon {keeper:?}, {now:?}");
         }
-        if number % 100 == 0 {
-            println!("{number} cycles: {:?}, daemon {:?}", Size::of_this(), Size::of(&daemon));
+        if number % SHOWN_EVERY == 0 {
+            println!("figure: {number} cycles: {:?}, daemon {:?}", Size::of_this(), Size::of(&daemon));
         }
     }
     let median = |times: &mut Vec<Duration>| {

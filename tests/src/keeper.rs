@@ -97,7 +97,7 @@ impl Keeper {
         (status.code(), self.text())
     }
 
-    /// Its resident memory in KiB, its threads and its descriptors.
+    /// Its resident memory in KiB but for what is mapped of files, its threads and its descriptors.
     ///
     /// # Panics
     /// When it is gone.
@@ -109,7 +109,7 @@ impl Keeper {
             line.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a number")
         };
         let fds = fs::read_dir(format!("{proc}/fd")).expect("its descriptors").count();
-        (number("VmRSS:"), number("Threads:"), fds)
+        (number("RssAnon:"), number("Threads:"), fds)
     }
 }
 

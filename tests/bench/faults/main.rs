@@ -38,6 +38,15 @@ fn short(left: Option<&String>) -> String {
     if parts.is_empty() { "other traces".to_owned() } else { parts.join("; ") }
 }
 
+/// `ONLY` names the toolstacks and the faults that are wanted; without either, all of them are.
+fn wanted(fault: &str, toolstack: &str) -> bool {
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let (toolstacks, faults): (Vec<&str>, Vec<&str>) =
+        only.split(',').filter(|part| !part.is_empty()).partition(|part| ["stubctl", "xl"].contains(part));
+    (toolstacks.is_empty() || toolstacks.contains(&toolstack))
+        && (faults.is_empty() || faults.contains(&fault))
+}
+
 fn main() {
     let rounds = rounds(3);
     let mut rows = Vec::new();
@@ -45,7 +54,7 @@ fn main() {
     for fault in &FAULTS {
         for ours in [true, false] {
             let toolstack = if ours { "stubctl" } else { "xl" };
-            if fault.ends == Ends::OursDies && !ours {
+            if (fault.ends == Ends::OursDies && !ours) || !wanted(fault.what, toolstack) {
                 continue;
             }
             println!("== {}: {toolstack}", fault.what);
